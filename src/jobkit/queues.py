@@ -1,0 +1,155 @@
+"""QueueSpec, and the set of a kit's queues."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from jobkit import checks
+from jobkit.errors import ConfigurationError, DeclarationError, UnknownQueue, did_you_mean
+from jobkit.policies import Retention, Retry
+from jobkit.timing import seconds
+
+
+def _is_a(cls: type[Any]) -> Any:
+    def check(_: object, field: attrs.Attribute[Any], value: object) -> None:
+        if not isinstance(value, cls):
+            hint = f"; did you mean {cls.__name__}(...)?" if value is cls else ""
+            raise DeclarationError(f"QueueSpec({field.name}=): expected a {cls.__name__}, got {value!r}{hint}")
+
+    return check
+
+
+@checks.spelt
+@attrs.frozen
+class QueueSpec:
+    """A queue and the rules of its jobs.
+
+    Args:
+        name: as payloads say it in `queue=`; a member of a StrEnum keeps both in step.
+        concurrency: how many of its jobs one worker process runs at a time.
+        timeout: seconds (or timedelta) that one attempt may take.
+        retry: how often a failing job is tried.
+        retention: how many ended jobs are kept.
+
+    """
+
+    name: str = attrs.field(converter=lambda value: checks.name(value, "QueueSpec(name)"))
+    concurrency: int = attrs.field(
+        default=10,
+        converter=lambda value: checks.whole(value, "QueueSpec(concurrency=)", least=1),
+        kw_only=True,
+    )
+    timeout: float = attrs.field(
+        default=180.0,
+        converter=lambda value: seconds(value, "QueueSpec(timeout=)", above=0.0),
+        kw_only=True,
+    )
+    retry: Retry = attrs.field(default=Retry(), validator=_is_a(Retry), kw_only=True)
+    retention: Retention = attrs.field(default=Retention(), validator=_is_a(Retention), kw_only=True)
+
+
+class Override(Protocol):
+    """What the environment may change of a queue; None leaves it as the code says."""
+
+    @property
+    def concurrency(self) -> int | None:
+        """Jobs at a time in one worker process."""
+        ...
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds for one attempt."""
+        ...
+
+    @property
+    def attempts(self) -> int | None:
+        """All attempts of a job, the first included."""
+        ...
+
+
+def normalised(name: str) -> str:
+    """The queue's name as environment variables spell it.
+
+    >>> normalised("invoice-processing")
+    'INVOICE_PROCESSING'
+    """
+    return re.sub(r"[^A-Z0-9]+", "_", name.upper())
+
+
+class QueueSet:
+    """The queues of a kit by name, with the environment's overrides applied.
+
+    Args:
+        specs: the queues; two whose names meet when normalised are refused.
+        overrides: by normalised name, in any case, e.g. {"invoice_processing": ...}.
+
+    Raises:
+        DeclarationError: a spec is none, or two names meet.
+        ConfigurationError: an override names no queue.
+
+    """
+
+    def __init__(self, specs: Iterable[QueueSpec], overrides: Mapping[str, Override] | None = None) -> None:
+        self._specs: dict[str, QueueSpec] = {}
+        keys: dict[str, str] = {}
+        given: object = specs
+        if isinstance(given, str | QueueSpec | Mapping) or not isinstance(given, Iterable):
+            raise DeclarationError(f"queues=: expected a list of QueueSpec, got {given!r}")
+        for spec in specs:
+            each: object = spec
+            if not isinstance(each, QueueSpec):
+                raise DeclarationError(f"queues=: expected a QueueSpec, got {each!r}; did you mean QueueSpec({each!r})?")
+            key = normalised(spec.name)
+            if key in keys:
+                raise DeclarationError(
+                    f"queues {keys[key]!r} and {spec.name!r} meet in the environment variable JOBKIT_QUEUES__{key}__...; "
+                    "rename one",
+                )
+            keys[key] = spec.name
+            self._specs[spec.name] = spec
+        for key, override in (overrides or {}).items():
+            name = keys.get(normalised(key))
+            if name is None:
+                raise ConfigurationError(
+                    f"JOBKIT_QUEUES__{normalised(key)}__...: no queue has this name{did_you_mean(normalised(key), keys)}",
+                )
+            self._specs[name] = _overridden(self._specs[name], override)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The queues' names, in the order of their declaration."""
+        return tuple(self._specs)
+
+    def get(self, name: str) -> QueueSpec:
+        """The queue of this name; raises UnknownQueue with the nearest."""
+        try:
+            return self._specs[name]
+        except KeyError:
+            raise UnknownQueue(
+                f"unknown queue {name!r}{did_you_mean(name, self._specs)}; declared are "
+                f"{', '.join(map(repr, self._specs)) or 'none'}: add a QueueSpec to JobKit(queues=[...])",
+            ) from None
+
+    def __iter__(self) -> Iterator[QueueSpec]:
+        return iter(self._specs.values())
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._specs
+
+
+def _overridden(spec: QueueSpec, override: Override) -> QueueSpec:
+    changes: dict[str, Any] = {}
+    if override.concurrency is not None:
+        changes["concurrency"] = override.concurrency
+    if override.timeout is not None:
+        changes["timeout"] = override.timeout
+    if override.attempts is not None:
+        changes["retry"] = attrs.evolve(spec.retry, attempts=override.attempts)
+    return attrs.evolve(spec, **changes) if changes else spec

@@ -1,0 +1,79 @@
+"""Seconds and clocks. Wall time says when (it may jump); monotonic time says how long (it never does)."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeAlias
+
+from jobkit.errors import DeclarationError
+
+Seconds: TypeAlias = float | timedelta
+"""A duration: a number of seconds, or a timedelta."""
+
+
+def seconds(value: Seconds, what: str, *, least: float = 0.0, above: float | None = None) -> float:
+    """The duration as a float of seconds.
+
+    Args:
+        value: seconds as int or float, or a timedelta. bool, str, NaN and infinity are refused.
+        what: how the message calls it, e.g. "QueueSpec.timeout".
+        least: the smallest duration that is allowed.
+        above: when given, the duration has to be greater than this.
+
+    Raises:
+        DeclarationError: the value is no duration, or is too small.
+
+    """
+    number: object = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise DeclarationError(f"{what}: expected seconds (int or float) or a timedelta, got {value!r}")
+    if not math.isfinite(number):
+        raise DeclarationError(f"{what}: expected a finite number of seconds, got {value!r}")
+    if above is not None and number <= above:
+        raise DeclarationError(f"{what}: expected more than {above:g} seconds, got {value!r}")
+    if number < least:
+        raise DeclarationError(f"{what}: expected {least:g} seconds or more, got {value!r}")
+    return float(number)
+
+
+def aware(value: datetime, what: str) -> datetime:
+    """The datetime itself, when it says which timezone it is in.
+
+    Raises:
+        DeclarationError: it is no datetime, or a naive one, which means another moment on each machine.
+
+    """
+    given: object = value
+    if not isinstance(given, datetime):
+        raise DeclarationError(f"{what}: expected a datetime with a timezone, got {value!r}")
+    if given.utcoffset() is None:
+        raise DeclarationError(
+            f"{what}: expected a datetime with a timezone, got the naive {value!r}; use datetime.now(UTC) or tzinfo=",
+        )
+    return given
+
+
+class Clock(Protocol):
+    """The time, passed in, so that tests can hold it."""
+
+    def wall(self) -> datetime:
+        """Now, in UTC, with its timezone."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since some moment; only differences mean anything."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def wall(self) -> datetime:
+        """Now, in UTC, with its timezone."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds since some moment of this machine, unaffected by changes of its wall clock."""
+        return time.monotonic()
