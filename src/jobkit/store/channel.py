@@ -1,0 +1,202 @@
+"""A numbered caller: the batched calls of a worker, which may not be repeated blindly.
+
+A claim whose reply is lost has started jobs that nobody works on. So each call carries the caller's name and a
+number; the script keeps its last reply under that name, and the same number gets the same reply again. The channel
+repeats a call whose connection broke once over a new connection; where that fails too it raises, and the next call
+begins by repeating the unanswered one, so that no claim is forgotten while its lease lives.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError as RedisConnectionError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError as RedisTimeoutError,
+)
+
+from jobkit.store.connection import Store, explain
+from jobkit.store.operations import blocks, record
+from jobkit.store.records import Batch, Claimed, Finished, QueueRules
+from jobkit.store.scripting import Script, script
+
+_BROKEN: Final = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
+_BLOCK_AT_LEAST: Final = 0.01
+_INTERRUPT_LIVES: Final = 60
+
+
+class ClaimChannel:
+    """One connection and one sequence of calls. Belongs to one thread; only `interrupt` may be called by others."""
+
+    def __init__(
+        self, store: Store, worker: str, name: str, rules: Mapping[str, QueueRules], *, lease: float
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._caller = f"{worker}:{name}"
+        self._rules = rules
+        self._lease_ms = round(lease * 1000)
+        self._queues = list(rules)
+        names, self._place = blocks(store.keys, self._queues)
+        self._names = [*names, store.keys.reply(self._caller)]
+        self._bells = [store.keys.bell(f"worker:{self._caller}"), *(store.keys.bell(q) for q in self._queues)]
+        self._sequence = itertools.count(1)
+        self._nonce = os.urandom(4).hex()  # makes tokens of this caller unlike any other's
+        self._connection: Any = None
+        self._unanswered: tuple[Script, Sequence[str], Sequence[Any]] | None = None
+
+    def claim(self, wants: Mapping[str, int], *, block: float) -> Batch:
+        """Claim up to `wants` jobs of each queue; with `block` seconds, wait for a bell first.
+
+        The wait and the claim go out in one write, so that a bell costs no second round trip. Keep `block` under the
+        socket timeout. Raises StoreUnavailable, StoreFull or UnsuitableServer.
+        """
+        before = self._repeat_unanswered()
+        if before is not None:
+            return before
+        first = None
+        if block > 0:
+            bells = [self._bells[0], *(bell for q, bell in zip(self._queues, self._bells[1:], strict=True) if wants.get(q))]
+            first = ("BLPOP", *bells, max(block, _BLOCK_AT_LEAST))
+        return self._call(script("claim"), self._names, self._arguments(wants), first)
+
+    def advance(self, finished: Sequence[Finished], wants: Mapping[str, int]) -> Batch:
+        """Finish a batch and claim up to `wants` jobs, in one call. Raises as `claim` does.
+
+        After an error the batch may be given again: a finish that was recorded answers as it did.
+        """
+        before = self._repeat_unanswered()
+        queues = [follow.queue for done in finished for follow in done.follow_ups]
+        names, place = self._names, self._place
+        if not place.keys() >= set(queues):
+            names, place = blocks(self._store.keys, [*self._queues, *queues])
+            names = [*names, self._names[-1]]
+        args = self._arguments({} if before is not None else wants)
+        args.append(len(finished))
+        encode = base64.b64encode
+        for done in finished:
+            keep = self._rules[done.queue].keep_done
+            value = encode(done.value) if done.value and done.value != b"null" else b""
+            args += (place[done.queue], done.id, done.token, value, done.started, done.ended, keep, len(done.follow_ups))
+            for follow in done.follow_ups:
+                args += record(follow, place[follow.queue])
+        batch = self._call(script("advance"), names, args, None)
+        if before is not None:
+            return Batch([*before.claimed, *batch.claimed], [*before.lost, *batch.lost], batch.wait)
+        return batch
+
+    def interrupt(self) -> None:
+        """Wake a `claim` that waits, from any thread. It claims as it would have: give back what is not wanted."""
+        bell = self._bells[0]
+        try:
+            with self._store.client.pipeline(transaction=False) as pipeline:
+                pipeline.rpush(bell, "1").expire(bell, _INTERRUPT_LIVES).execute()
+        except (RedisError, OSError) as error:
+            raise explain(error, "interrupt") from error
+
+    def close(self) -> None:
+        """Close the connection. A call that was never answered is left to its leases."""
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._connection = None
+
+    def _arguments(self, wants: Mapping[str, int]) -> list[Any]:
+        sequence = next(self._sequence)
+        args: list[Any] = [
+            self._store.keys.prefix,
+            self._worker,
+            sequence,
+            f"{self._nonce}-{sequence:x}",
+            self._lease_ms,
+            0,
+        ]
+        for queue, want in wants.items():
+            if want > 0:
+                args += (self._place[queue], want)
+                args[5] += 1
+        return args
+
+    def _repeat_unanswered(self) -> Batch | None:
+        if self._unanswered is None:
+            return None
+        return self._call(*self._unanswered, None)
+
+    def _call(self, script_: Script, names: Sequence[str], args: Sequence[Any], first: tuple[Any, ...] | None) -> Batch:
+        self._unanswered = (script_, names, args)
+        try:
+            reply = self._exchange(script_, names, args, first)
+        except _BROKEN:
+            self.close()
+            try:
+                reply = self._exchange(script_, names, args, None)
+            except _BROKEN as error:
+                self.close()
+                raise explain(error, script_.name) from error
+        except ResponseError as error:
+            self._unanswered = None  # refused, not lost: the same call again would be refused again
+            raise explain(error, script_.name) from error
+        self._unanswered = None
+        return self._batch(reply)
+
+    def _exchange(
+        self, script_: Script, names: Sequence[str], args: Sequence[Any], first: tuple[Any, ...] | None
+    ) -> Any:
+        if self._connection is None:
+            self._connection = self._store.make_connection()
+            self._connection.connect()
+        connection = self._connection
+        call = ("EVALSHA", script_.sha, len(names), *names, *args)
+        connection.send_packed_command(connection.pack_commands([first, call] if first else [call]))
+        try:
+            if first:
+                try:
+                    connection.read_response()
+                except ResponseError:
+                    connection.read_response()  # the claim's own answer is still on its way
+                    raise
+            return connection.read_response()
+        except NoScriptError:
+            connection.send_command("EVAL", script_.text, *call[2:])
+            return connection.read_response()
+
+    def _batch(self, reply: Any) -> Batch:
+        claimed, lost, wait = reply
+        return Batch(
+            [self._claimed(row) for row in claimed],
+            [token.decode() for token in lost],
+            None if wait < 0 else wait / 1000,
+        )
+
+    def _claimed(self, row: Sequence[Any]) -> Claimed:
+        place, job_id, token, data, extra, timeout, failed, epoch, rescues, parked, enqueued_at, retries = row
+        return Claimed(
+            self._queues[place - 1],
+            job_id.decode(),
+            token.decode(),
+            data,
+            extra,
+            _seconds(timeout),
+            int(failed),
+            epoch,
+            int(rescues),
+            int(parked),
+            enqueued_at.decode(),
+            int(retries) if retries else None,
+        )
+
+
+def _seconds(timeout: bytes) -> float | None:
+    """A hash's timeout; None where it is missing or no number (the bytes are somebody else's)."""
+    try:
+        return float(timeout)
+    except ValueError:
+        return None

@@ -1,0 +1,180 @@
+"""RQ's job hash, written and read: the `data` field, our packed `jk` field, ids and times. Pure.
+
+`data` is RQ's serialised call, JSON: `["jobkit.worker.perform", null, [name, version, payload], {}]`, compressed with
+zlib when that makes it smaller, as RQ does. RQ's default serializer is pickle; such data is recognised by its first
+byte and refused unread, because reading it runs whatever code it names.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import attrs
+
+from jobkit.errors import CorruptJob, PickledJob
+
+PERFORM: Final = "jobkit.worker.perform"
+_HEAD: Final = f'["{PERFORM}",null,["'.encode()
+_TAIL: Final = b"],{}]"
+_COMPRESS_FROM: Final = 1024
+_PICKLE: Final = b"\x80"
+_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
+_NAME: Final = re.compile(rb"[^\"\\\x00-\x1f]+")
+
+
+@attrs.frozen
+class JobData:
+    """What a jobkit job carries; `payload` is JSON."""
+
+    name: str
+    version: int
+    payload: bytes
+
+
+@attrs.frozen
+class VanillaCall:
+    """What a plain RQ client enqueued: a function by its dotted name, with JSON arguments."""
+
+    function: str
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class Extra:
+    """What rides on a job besides its payload: its retry policy as it was at enqueue, and its tags."""
+
+    attempts: int = 1
+    backoff: Sequence[Any] = ()
+    tags: Mapping[str, str] = attrs.field(factory=dict)
+    scheduled_for: datetime | None = None
+
+
+def new_id() -> str:
+    """A job id that no other process makes: 128 random bits in hex (RQ's ids match `[A-Za-z0-9_-]+`)."""
+    return os.urandom(16).hex()
+
+
+def check_id(job_id: str) -> str:
+    """The id itself; raises ValueError for one that RQ's tools could not address."""
+    if not isinstance(job_id, str) or not _ID.fullmatch(job_id):
+        raise ValueError(f"job id: expected letters, digits, _ and -, got {job_id!r}")
+    return job_id
+
+
+def pack_data(name: str, version: int, payload: bytes) -> bytes:
+    """RQ's `data` field for a jobkit job; `payload` is JSON."""
+    if not _NAME.fullmatch(name.encode()):
+        raise ValueError(f"job name: expected text without quotes, backslashes or control characters, got {name!r}")
+    text = b"%b%b\",%d,%b%b" % (_HEAD, name.encode(), version, payload, _TAIL)
+    if len(text) >= _COMPRESS_FROM:
+        packed = zlib.compress(text, 1)
+        if len(packed) < len(text):
+            return packed
+    return text
+
+
+def unpack_data(data: bytes) -> JobData | VanillaCall:
+    """Read a `data` field.
+
+    Raises PickledJob (never unpickled) and CorruptJob, each with what was found and what to do.
+    """
+    text = _inflate(data)
+    if text.startswith(_HEAD) and text.endswith(_TAIL):
+        name, _, rest = text[len(_HEAD) : -len(_TAIL)].partition(b'",')
+        version, _, payload = rest.partition(b",")
+        if version.isdigit() and payload and b"\\" not in name:
+            return JobData(name.decode(), int(version), payload)
+    return _unpack_slowly(text)
+
+
+def _inflate(data: bytes) -> bytes:
+    try:
+        text = zlib.decompress(data)
+    except zlib.error:
+        text = data
+    if text.startswith(_PICKLE):
+        raise PickledJob(
+            "the job's data is pickled; jobkit never unpickles, because that runs code. "
+            'Enqueue it with RQ\'s JSON serializer: Queue(..., serializer="json")'
+        )
+    return text
+
+
+def _unpack_slowly(text: bytes) -> JobData | VanillaCall:
+    try:
+        function, instance, args, kwargs = json.loads(text)
+    except (ValueError, TypeError) as error:
+        raise CorruptJob(
+            f"the job's data is not RQ's JSON call [function, instance, args, kwargs]: {text[:80]!r} ({error})"
+        ) from error
+    if instance is not None or not isinstance(function, str) or not isinstance(args, list | tuple):
+        raise CorruptJob(f"the job's data names no plain function: {text[:80]!r}")
+    if not isinstance(kwargs, dict):
+        raise CorruptJob(f"the job's keyword arguments are not an object: {text[:80]!r}")
+    if function != PERFORM:
+        return VanillaCall(function, args, kwargs)
+    if len(args) != 3 or not isinstance(args[0], str) or not isinstance(args[1], int):  # noqa: PLR2004 - name, version, payload
+        raise CorruptJob(f"a jobkit job carries [name, version, payload], got {args!r:.80}")
+    return JobData(args[0], args[1], json.dumps(args[2]).encode())
+
+
+def pack_extra(
+    attempts: int,
+    backoff: Sequence[Any],
+    tags: Mapping[str, str] | None = None,
+    scheduled_for: datetime | None = None,
+) -> bytes:
+    """Our packed field `jk` of the job hash, JSON with one-letter keys (it is stored with every job)."""
+    packed: dict[str, Any] = {"a": attempts, "b": backoff}
+    if tags:
+        packed["t"] = dict(tags)
+    if scheduled_for is not None:
+        packed["s"] = scheduled_for.isoformat()
+    return json.dumps(packed, separators=(",", ":")).encode()
+
+
+def unpack_extra(extra: bytes) -> Extra | None:
+    """The packed field; None where there is none (a vanilla job). Raises CorruptJob for one that cannot be read."""
+    if not extra:
+        return None
+    try:
+        found = json.loads(extra)
+        scheduled = found.get("s")
+        return Extra(
+            attempts=int(found["a"]),
+            backoff=found["b"],
+            tags=found.get("t", {}),
+            scheduled_for=datetime.fromisoformat(scheduled) if scheduled else None,
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CorruptJob(f"the job's field jk is not jobkit's JSON: {extra[:80]!r} ({error})") from error
+
+
+def pack_error(text: str) -> bytes:
+    """RQ's `exc_string` of a result entry."""
+    return base64.b64encode(zlib.compress(text.encode()))
+
+
+def unpack_error(packed: bytes) -> str:
+    """The text of an `exc_string`."""
+    return zlib.decompress(base64.b64decode(packed)).decode()
+
+
+def read_time(text: bytes | str | None) -> datetime | None:
+    """RQ's time of a hash field (UTC); None where the field is absent or empty."""
+    if not text:
+        return None
+    return datetime.fromisoformat(text.decode() if isinstance(text, bytes) else text)
+
+
+def unix_time(seconds: float) -> datetime:
+    """A unix time as an aware datetime."""
+    return datetime.fromtimestamp(seconds, UTC)

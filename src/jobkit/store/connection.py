@@ -1,0 +1,214 @@
+"""Connections: which servers are taken, how a call is made, and what a failure is called.
+
+redis-py repeats a command whose reply was lost unless it is told not to; a repeated claim starts other jobs. So its
+retries are off here, and each caller repeats only what it knows to be safe to repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import attrs
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError as RedisConnectionError,
+    MaxConnectionsError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TimeoutError as RedisTimeoutError,
+)
+from redis.retry import Retry
+
+from jobkit.errors import JobkitError, StoreFull, StoreUnavailable, UnsuitableServer
+from jobkit.store.keys import Keys
+from jobkit.store.scripting import Script
+
+T_co = TypeVar("T_co", covariant=True)
+
+_OLDEST = (6, 2)
+_AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
+
+
+@attrs.frozen
+class Operation(Generic[T_co]):
+    """A call described but not made: a script or a command, and how its reply reads. Pure, so that the sync and the
+    async client share every operation."""
+
+    script: Script | None
+    keys: Sequence[str]
+    args: Sequence[Any]
+    parse: Callable[[Any], T_co]
+
+    def command(self, *, whole: bool = False) -> tuple[Any, ...]:
+        """The words of the call; `whole` sends the script's text instead of its SHA."""
+        if self.script is None:
+            return tuple(self.args)
+        if whole:
+            return ("EVAL", self.script.text, len(self.keys), *self.keys, *self.args)
+        return ("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.args)
+
+
+def explain(error: Exception, what: str) -> JobkitError:
+    """The jobkit error for a redis-py one, with the remedy."""
+    if isinstance(error, OutOfMemoryError):
+        return StoreFull(
+            f"{what}: Redis is at its maxmemory and refused to store more ({error}). Nothing was written. "
+            "Running jobs still finish; free memory, lower retention or raise maxmemory"
+        )
+    if isinstance(error, _AWAY):
+        return StoreUnavailable(
+            f"{what}: no usable answer from Redis ({type(error).__name__}: {error}). "
+            "Check that the server runs and that JOBKIT_REDIS_URL names it"
+        )
+    return UnsuitableServer(f"{what}: Redis refused the call: {error}")
+
+
+def client_options(url: str, socket_timeout: float) -> dict[str, Any]:
+    """How every connection of ours is made: RESP2 with bytes, no retries behind our back."""
+    over_network: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
+    return over_network | {
+        "protocol": 2,
+        "decode_responses": False,
+        "socket_timeout": socket_timeout,
+        "socket_connect_timeout": socket_timeout,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+    }
+
+
+class Store:
+    """The door to one Redis: runs operations, blocking or on an event loop. Safe for threads.
+
+    `socket_timeout` in seconds bounds every answer that is waited for.
+    """
+
+    def __init__(self, client: redis.Redis, *, url: str | None = None, socket_timeout: float = 5.0) -> None:
+        kwargs = client.connection_pool.connection_kwargs
+        if kwargs.get("decode_responses"):
+            raise UnsuitableServer(
+                "expected a redis client that answers bytes, got one with decode_responses=True; results and "
+                "payloads are bytes: make it without that option, or give a URL"
+            )
+        if isinstance(client, redis.RedisCluster):
+            raise UnsuitableServer(_NO_CLUSTER)
+        self.client = client
+        self.url = url
+        self.socket_timeout = socket_timeout
+        self.keys = Keys.from_environment()
+        self._async_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, url: str, *, socket_timeout: float = 5.0) -> Store:
+        """A store for a `redis://`, `rediss://` or `unix://` URL. Connects at the first call."""
+        try:
+            client = redis.Redis.from_url(url, **client_options(url, socket_timeout))
+        except ValueError as error:
+            raise UnsuitableServer(f"expected a redis://, rediss:// or unix:// URL, got {url!r}: {error}") from error
+        return cls(client, url=url, socket_timeout=socket_timeout)
+
+    def run(self, operation: Operation[T_co]) -> T_co:
+        """Make the call; raises StoreUnavailable, StoreFull or UnsuitableServer."""
+        try:
+            try:
+                reply = self.client.execute_command(*operation.command())
+            except NoScriptError:
+                reply = self.client.execute_command(*operation.command(whole=True))
+        except (ResponseError, RedisConnectionError, RedisTimeoutError, OSError) as error:
+            raise explain(error, _what(operation)) from error
+        return operation.parse(reply)
+
+    async def arun(self, operation: Operation[T_co]) -> T_co:
+        """`run` on the running event loop, over connections of that loop."""
+        client = self._async_client()
+        try:
+            try:
+                reply = await client.execute_command(*operation.command())
+            except NoScriptError:
+                reply = await client.execute_command(*operation.command(whole=True))
+        except (ResponseError, RedisConnectionError, RedisTimeoutError, OSError) as error:
+            raise explain(error, _what(operation)) from error
+        return operation.parse(reply)
+
+    def _async_client(self) -> redis.asyncio.Redis:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            client = self._async_clients.get(loop)
+            if client is None:
+                client = redis.asyncio.Redis(connection_pool=self._async_pool())
+                self._async_clients[loop] = client
+            return client
+
+    def _async_pool(self) -> redis.asyncio.ConnectionPool:
+        options = client_options(self.url or "unix:", self.socket_timeout) | {
+            "retry": redis.asyncio.retry.Retry(NoBackoff(), 0),
+        }
+        if self.url is not None:
+            return redis.asyncio.ConnectionPool.from_url(self.url, **options)
+        kwargs = dict(self.client.connection_pool.connection_kwargs)
+        for name in ("retry", "decode_responses", "protocol", "parser_class"):
+            kwargs.pop(name, None)
+        kwargs |= {k: v for k, v in options.items() if k not in kwargs}
+        if "path" in kwargs:
+            return redis.asyncio.ConnectionPool(
+                connection_class=redis.asyncio.UnixDomainSocketConnection, **kwargs
+            )
+        return redis.asyncio.ConnectionPool(**kwargs)
+
+    def make_connection(self) -> Any:
+        """A connection of one's own, outside the pool: for a thread that waits on it. Close it with `disconnect`."""
+        return self.client.connection_pool.make_connection()
+
+    def pubsub(self) -> Any:
+        """A subscriber, for RQ's command channels."""
+        return self.client.pubsub(ignore_subscribe_messages=True)
+
+    def check(self, environment: str = "local") -> None:
+        """Refuse a server that cannot keep the promises: too old, a cluster, or one that evicts keys in production."""
+        try:
+            info: Any = self.client.info()
+        except (ResponseError, RedisConnectionError, RedisTimeoutError, MaxConnectionsError, OSError) as error:
+            raise explain(error, "connecting") from error
+        version = str(info.get("redis_version", "0"))
+        if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+            raise UnsuitableServer(f"expected Redis 6.2 or later, or Valkey 7.2 or later, got {version}")
+        if info.get("cluster_enabled"):
+            raise UnsuitableServer(_NO_CLUSTER)
+        policy = info.get("maxmemory_policy")
+        if environment == "production" and policy not in {None, "noeviction"}:
+            raise UnsuitableServer(
+                f"expected maxmemory-policy noeviction, got {policy}: this server deletes jobs when it is full. "
+                "Set `maxmemory-policy noeviction`; a full server then refuses new jobs and loses none"
+            )
+
+    def close(self) -> None:
+        """Close the pooled connections. Those of event loops close with their loops."""
+        self.client.close()
+
+    async def aclose(self) -> None:
+        """Close this event loop's connections."""
+        with self._lock:
+            client = self._async_clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+
+_NO_CLUSTER = (
+    "expected one server (or Sentinel), got a Redis Cluster: a job moves between keys in one script, and a cluster "
+    "would put those on different nodes. Give jobkit a server of its own"
+)
+
+
+def _what(operation: Operation[Any]) -> str:
+    return operation.script.name if operation.script is not None else str(operation.args[0]).lower()

@@ -1,0 +1,224 @@
+"""What a client asks of the store, each as a described call: enqueue, read, cancel, retry, wait for a result."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from jobkit.errors import CorruptJob, LostClaim
+from jobkit.store.codec import JobData, VanillaCall, pack_error, read_time, unix_time, unpack_data, unpack_error, unpack_extra
+from jobkit.store.connection import Operation
+from jobkit.store.keys import Keys
+from jobkit.store.records import JobFields, NewJob, ResultEntry
+from jobkit.store.scripting import script
+
+ENQUEUE_AT_MOST: Final = 500
+"""Jobs one enqueue call may write (design 5.1)."""
+
+_READ: Final = (
+    "origin",
+    "status",
+    "data",
+    "jk",
+    "jk_failed",
+    "jk_epoch",
+    "jk_rescues",
+    "jk_progress",
+    "jk_error",
+    "jk_reason",
+    "worker_name",
+    "created_at",
+    "enqueued_at",
+    "started_at",
+    "ended_at",
+    "timeout",
+)
+
+
+def record(job: NewJob, block: int) -> tuple[Any, ...]:
+    """A job as the seven values of a script's record."""
+    return (job.id, job.data, job.timeout, job.extra, job.delay_ms, job.due_ms, block)
+
+
+def blocks(keys: Keys, queues: Sequence[str]) -> tuple[list[str], Mapping[str, int]]:
+    """The KEYS of a script for these queues, and each queue's place in them."""
+    distinct = list(dict.fromkeys(queues))
+    names = keys.head
+    for queue in distinct:
+        names += keys.block(queue)
+    return names, {queue: place for place, queue in enumerate(distinct, 1)}
+
+
+def enqueue(
+    keys: Keys, jobs: Sequence[NewJob], *, fence: tuple[str, str, str] | None = None
+) -> Operation[list[bool]]:
+    """Write up to 500 jobs, all or none; answers for each whether it was created (False: a job of that id exists).
+
+    `fence` is (queue, id, token) of the attempt that enqueues: it raises LostClaim where that lost its claim.
+    """
+    if not 0 < len(jobs) <= ENQUEUE_AT_MOST:
+        raise ValueError(f"enqueue: expected 1 to {ENQUEUE_AT_MOST} jobs a call, got {len(jobs)}")
+    queues = [job.queue for job in jobs] + ([fence[0]] if fence else [])
+    names, place = blocks(keys, queues)
+    guard: tuple[Any, ...] = (place[fence[0]], fence[1], fence[2]) if fence else ("", "", "")
+    args: list[Any] = [keys.prefix, len(jobs), *guard]
+    for job in jobs:
+        args += record(job, place[job.queue])
+
+    def parse(reply: Any) -> list[bool]:
+        if reply == -1:
+            raise LostClaim(f"job {guard[1]} lost its claim: what it enqueues is not taken")
+        return [bool(created) for created in reply]
+
+    return Operation(script("enqueue"), names, args, parse)
+
+
+def read(keys: Keys, job_id: str) -> Operation[tuple[JobFields, tuple[str, ResultEntry] | None] | None]:
+    """The job and its latest result entry with that entry's id, at one moment; None where there is no such job."""
+
+    def parse(reply: Any) -> tuple[JobFields, tuple[str, ResultEntry] | None] | None:
+        if not reply:
+            return None
+        found, due, last = reply
+        fields = job_fields(job_id, dict(zip(_READ, found, strict=True)), due)
+        return fields, (parse_entry(last) if last else None)
+
+    return Operation(script("read"), keys.head, [keys.prefix, job_id, *_READ], parse)
+
+
+def origin(keys: Keys, job_id: str) -> Operation[str | None]:
+    """The queue a job belongs to; None where there is no such job."""
+    return Operation(None, (), ("HGET", keys.job(job_id), "origin"), lambda reply: reply.decode() if reply else None)
+
+
+def cancel(keys: Keys, job_id: str, queue: str, *, reason: str, keep: int) -> Operation[str]:
+    """End a job that waits or runs: 'canceled', 'ended' (too late) or 'missing'."""
+    names, _ = blocks(keys, [queue])
+    args = [keys.prefix, job_id, reason, pack_error(f"canceled: {reason}"), keep]
+    return Operation(script("cancel"), names, args, _text)
+
+
+def retry(keys: Keys, job_id: str, queue: str) -> Operation[str]:
+    """Give an ended job a new life: 'queued', 'waiting' (it was queued), 'missing', or the state that cannot."""
+    names, _ = blocks(keys, [queue])
+    return Operation(script("retry"), names, [keys.prefix, job_id], _text)
+
+
+def entries_after(
+    keys: Keys, job_id: str, after: str, *, block_ms: int
+) -> Operation[list[tuple[str, ResultEntry]]]:
+    """Result entries newer than `after` ('0-0': all); waits up to `block_ms` for the first. Keep it under the socket
+    timeout."""
+
+    def parse(reply: Any) -> list[tuple[str, ResultEntry]]:
+        if not reply:
+            return []
+        streams = list(reply.values()) if isinstance(reply, dict) else [stream[1] for stream in reply]
+        rows = streams[0]
+        return [parse_entry(row) for row in rows]
+
+    words = ("XREAD", "BLOCK", block_ms, "STREAMS", keys.results(job_id), after)
+    return Operation(None, (), words, parse)
+
+
+def attempts(keys: Keys, job_id: str) -> Operation[list[tuple[str, ResultEntry]]]:
+    """The entries of a job's attempts, oldest first (RQ keeps about ten)."""
+    words = ("XRANGE", keys.results(job_id), "-", "+")
+    return Operation(None, (), words, lambda reply: [parse_entry(row) for row in reply or ()])
+
+
+def _text(reply: Any) -> str:
+    return reply.decode() if isinstance(reply, bytes) else str(reply)
+
+
+def _pairs(flat: Any) -> dict[bytes, bytes]:
+    if isinstance(flat, dict):
+        return flat
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def parse_entry(row: Any) -> tuple[str, ResultEntry]:
+    """A stream row, as redis-py or a script gives it, as (entry id, entry)."""
+    entry_id, flat = row
+    fields = _pairs(flat)
+    value, error = fields.get(b"return_value"), fields.get(b"exc_string")
+    entry = ResultEntry(
+        kind=int(fields[b"type"]),
+        value=base64.b64decode(value) if value else None,
+        error=unpack_error(error) if error else None,
+        worker=fields.get(b"worker_name", b"").decode(),
+        started_at=_seconds(fields.get(b"execution_started_at")),
+        ended_at=_seconds(fields.get(b"execution_ended_at")),
+    )
+    return entry_id.decode() if isinstance(entry_id, bytes) else entry_id, entry
+
+
+def _seconds(text: bytes | None) -> datetime | None:
+    return unix_time(float(text)) if text else None
+
+
+def _readable_name(data: bytes) -> tuple[str, bytes]:
+    try:
+        found = unpack_data(data)
+    except CorruptJob:
+        return "", data
+    return (found.name, found.payload) if isinstance(found, JobData) else (_vanilla_name(found), data)
+
+
+def _vanilla_name(call: VanillaCall) -> str:
+    return call.function
+
+
+def job_fields(job_id: str, hash_: Mapping[str, bytes | None], due: bytes | None) -> JobFields:
+    """A job's hash as a value; a job that cannot be read whole is still shown with what can be."""
+
+    def text(name: str) -> str | None:
+        raw = hash_.get(name)
+        return raw.decode(errors="replace") if raw else None
+
+    def number(name: str) -> int:
+        return _number(hash_.get(name), int, 0)
+
+    data = hash_.get("data") or b""
+    try:
+        extra = unpack_extra(hash_.get("jk") or b"")
+    except CorruptJob:
+        extra = None
+    name, _ = _readable_name(data)
+    progress = hash_.get("jk_progress")
+    percent = json.loads(progress) if progress else None
+    return JobFields(
+        id=job_id,
+        queue=text("origin") or "",
+        state=text("status") or "",
+        name=name,
+        data=data,
+        failed=number("jk_failed"),
+        attempts=extra.attempts if extra else 1,
+        epoch=number("jk_epoch"),
+        rescues=number("jk_rescues"),
+        tags=extra.tags if extra else {},
+        progress=(float(percent[0]), str(percent[1])) if percent else None,
+        error=text("jk_error"),
+        reason=text("jk_reason"),
+        worker=text("worker_name"),
+        created_at=read_time(hash_.get("created_at")),
+        enqueued_at=read_time(hash_.get("enqueued_at")),
+        started_at=read_time(hash_.get("started_at")),
+        ended_at=read_time(hash_.get("ended_at")),
+        due_at=unix_time(float(due)) if due else None,
+        timeout=_number(hash_.get("timeout"), float, None),
+    )
+
+
+def _number(raw: bytes | None, kind: Callable[[bytes], Any], default: Any) -> Any:
+    """A hash field as a number; the default where it is absent or somebody wrote something else there."""
+    if not raw:
+        return default
+    try:
+        return kind(raw)
+    except ValueError:
+        return default

@@ -1,0 +1,147 @@
+"""The values that cross the store's door: what is written, what a claim hands out, what can be read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import attrs
+
+
+@attrs.frozen
+class NewJob:
+    """A job to write. `delay_ms` counts from the server's clock at the write; `due_ms` is a unix time; 0 is none."""
+
+    id: str
+    queue: str
+    data: bytes
+    extra: bytes
+    timeout: float
+    delay_ms: int = 0
+    due_ms: int = 0
+
+
+@attrs.frozen
+class Claimed:
+    """One attempt that a worker owns, until it ends it or its lease runs out.
+
+    `token` names the claim and fences all that the attempt writes; `epoch` grows with each claim of the job; `failed`
+    counts the attempts that failed before; `parked_ms` is the unix time since which no processor could take it (0:
+    not parked). `timeout` is None where the job's hash holds none.
+    """
+
+    queue: str
+    id: str
+    token: str
+    data: bytes
+    extra: bytes
+    timeout: float | None
+    failed: int
+    epoch: int
+    rescues: int
+    parked_ms: int
+    enqueued_at: str
+    retries_left: int | None = None
+
+
+@attrs.frozen
+class Finished:
+    """A completed attempt on its way to Redis. `value` is JSON; times are unix seconds."""
+
+    queue: str
+    id: str
+    token: str
+    value: bytes
+    started: float
+    ended: float
+    follow_ups: Sequence[NewJob] = ()
+
+
+@attrs.frozen
+class Batch:
+    """The answer to a claim or an advance.
+
+    `lost` holds the tokens of finishes that were refused; `wait` is the time in seconds to the next job that falls
+    due, None where none is known.
+    """
+
+    claimed: list[Claimed]
+    lost: list[str]
+    wait: float | None
+
+
+@attrs.frozen(kw_only=True)
+class QueueRules:
+    """What the scripts need to know of a queue: how many and how long ended jobs are kept (ms; 0: no limit by age)."""
+
+    keep_done: int
+    keep_dead: int
+    done_age_ms: int = 0
+    dead_age_ms: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class JobFields:
+    """A job's hash as it was read. `name` is empty where the data cannot be read; `data` keeps the bytes."""
+
+    id: str
+    queue: str
+    state: str
+    name: str
+    data: bytes
+    failed: int
+    attempts: int
+    epoch: int
+    rescues: int
+    tags: Mapping[str, str]
+    progress: tuple[float, str] | None
+    error: str | None
+    reason: str | None
+    worker: str | None
+    created_at: datetime | None
+    enqueued_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    due_at: datetime | None
+    timeout: float | None
+
+
+@attrs.frozen(kw_only=True)
+class ResultEntry:
+    """One attempt's entry in the result stream. `kind`: 1 finished, 2 failed, 3 stopped or canceled, 4 retried."""
+
+    kind: int
+    value: bytes | None
+    error: str | None
+    worker: str
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@attrs.frozen(kw_only=True)
+class QueueCounts:
+    """How many jobs of a queue are in each state, as Redis holds them now."""
+
+    name: str
+    queued: int
+    started: int
+    scheduled: int
+    deferred: int
+    finished: int
+    failed: int
+    canceled: int
+
+
+@attrs.frozen(kw_only=True)
+class WorkerFields:
+    """A worker as it registered itself."""
+
+    name: str
+    queues: tuple[str, ...]
+    state: str
+    hostname: str
+    pid: int | None
+    birth: datetime | None
+    last_heartbeat: datetime | None
+    finished: int
+    failed: int

@@ -1,0 +1,59 @@
+"""The Lua scripts: one file a transition, put together with the libraries that it names.
+
+A script's header says its keys, arguments, reply, bound and invariant; `--@include a b` names the files of
+`scripts/lib/` that are put in front of it, in that order. Scripts are addressed by the SHA-1 of the whole text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib import resources
+
+import attrs
+
+NAMES = (
+    "advance",
+    "cancel",
+    "claim",
+    "end",
+    "enqueue",
+    "fail",
+    "progress",
+    "promote",
+    "put_back",
+    "read",
+    "renew",
+    "rescue",
+    "retry",
+    "save_step",
+    "snooze",
+    "stamp",
+    "trim",
+)
+_INCLUDE = "--@include "
+
+
+@attrs.frozen
+class Script:
+    """One transition's Lua text and its SHA-1 in hex, by which the server knows it."""
+
+    name: str
+    text: str = attrs.field(repr=False)
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """The script of a transition, read from the package once."""
+    folder = resources.files("jobkit.store") / "scripts"
+    own = (folder / f"{name}.lua").read_text(encoding="utf-8")
+    parts: list[str] = []
+    for line in own.splitlines():
+        if line.startswith(_INCLUDE):
+            parts += [
+                (folder / "lib" / f"{library}.lua").read_text(encoding="utf-8")
+                for library in line.removeprefix(_INCLUDE).split()
+            ]
+    text = "\n".join([*parts, own])
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

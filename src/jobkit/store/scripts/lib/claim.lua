@@ -1,0 +1,92 @@
+-- Starting jobs of one queue. Checks: the hash exists, its status is queued, no live token holds it; otherwise the id
+-- is a stale hint and is dropped. Bound: `want` plus 64 visits.
+-- Invariant: a started job has jk_token in its hash and its member in the lease zset, both written here.
+local PROMOTE_BOUND = 200
+
+-- The job's key holds something that is not a hash: the bytes are moved aside and a hash in their place says so, so
+-- that the entry reaches the dead letters and blocks nobody.
+local function quarantine(base, id)
+  call('RENAME', job_key(id), P .. ':jk:corrupt:' .. id)
+  call('HSET', job_key(id), 'status', 'queued', 'origin', queue_name(base), 'created_at', ISO, 'timeout', 60,
+       'data', '', 'jk_corrupt', P .. ':jk:corrupt:' .. id)
+end
+
+local function fields(id)
+  return redis.pcall('HMGET', job_key(id), 'status', 'data', 'jk', 'timeout', 'jk_failed', 'jk_epoch', 'jk_rescues',
+                     'jk_parked', 'enqueued_at', 'jk_token', 'jk_dead', 'ttl', 'retries_left', 'created_at')
+end
+
+local function start(base, queue, id, h, token, worker, lease, out, leases, wips)
+  local epoch = (tonumber(h[6]) or 0) + 1
+  call('HSET', job_key(id), 'status', 'started', 'started_at', ISO, 'worker_name', worker, 'last_heartbeat', ISO,
+       'jk_token', token, 'jk_epoch', epoch)
+  if h[11] then  -- a dead letter that RQ's own tools requeued: it starts a new life
+    call('HDEL', job_key(id), 'jk_dead', 'jk_failed', 'jk_rescues', 'jk_parked', 'jk_reason', 'jk_error')
+    call('ZREM', KEYS[base + Q.DEAD], id)
+    call('PERSIST', job_key(id))
+    h[5], h[7], h[8] = false, false, false
+  elseif h[12] or not h[3] then
+    call('PERSIST', job_key(id))  -- a vanilla client's time to live ends with the claim
+  end
+  leases[#leases + 1] = NOW + lease
+  leases[#leases + 1] = member(id, token)
+  wips[#wips + 1] = FAR
+  wips[#wips + 1] = member(id, token)
+  out[#out + 1] = {queue, id, token, h[2] or '', h[3] or '', h[4] or '', h[5] or 0, epoch, h[7] or 0, h[8] or 0,
+                   h[9] or '', h[13] or ''}
+end
+
+-- `out` is the reply's list and also numbers the tokens, so that a replayed call names the same ones.
+local function claim(base, queue, want, worker, lease, token_base, out)
+  promote(base, PROMOTE_BOUND)
+  local list, visits, got, leases, wips = KEYS[base + Q.LIST], want + 64, 0, {}, {}
+  while got < want and visits > 0 do
+    local ids = call('LPOP', list, math.min(want - got, visits))
+    if not ids or #ids == 0 then break end
+    visits = visits - #ids
+    for _, id in ipairs(ids) do
+      local h = fields(id)
+      if h.err then
+        quarantine(base, id)
+        h = fields(id)
+      end
+      local known = h[1] or h[2] or h[3] or h[9] or h[14]
+      if known and (h[1] == 'queued' or not h[1])
+         and not (h[10] and call('ZSCORE', KEYS[base + Q.LEASE], member(id, h[10]))) then
+        got = got + 1
+        start(base, queue, id, h, token_base .. '-' .. (#out + 1), worker, lease, out, leases, wips)
+      end
+    end
+  end
+  if got > 0 then
+    each_slice(leases, 'ZADD', KEYS[base + Q.LEASE])
+    each_slice(wips, 'ZADD', KEYS[base + Q.WIP])
+  end
+  if call('EXISTS', list) == 1 or call('EXISTS', KEYS[base + Q.FOLLOW]) == 1 then ring(base) end
+  return got
+end
+
+-- ms until the next due job of the queue, or -1.
+local function wait_of(base)
+  local first = call('ZRANGE', KEYS[base + Q.SCHEDULED], 0, 0, 'WITHSCORES')
+  if #first == 0 then return -1 end
+  return math.max(1, math.ceil(tonumber(first[2]) * 1000 - NOW))
+end
+
+-- Claims for each (queue block, want) pair; answers the shortest wait of the queues that came up empty.
+local function claim_all(pairs_at, n, worker, lease, token_base, out)
+  local wait = -1
+  local asleep = call('EXISTS', SUSPENDED) == 1
+  for i = 0, n - 1 do
+    local index, want = ARGV[pairs_at + 2 * i], tonumber(ARGV[pairs_at + 2 * i + 1])
+    if want > 0 then
+      if asleep then
+        wait = 1000
+      elseif claim(block(index), tonumber(index), want, worker, lease, token_base, out) < want then
+        local w = wait_of(block(index))
+        if w >= 0 and (wait < 0 or w < wait) then wait = w end
+      end
+    end
+  end
+  return wait
+end

@@ -1,0 +1,36 @@
+-- Ownership. Truth is the token: `jk_token` in the job's hash and the member `id:token` in the queue's lease zset.
+-- Status is for display.
+local function member(id, token) return id .. ':' .. token end
+
+-- A worker whose hash is gone (it died, or was away for long) is not counted: the count would outlive it for ever.
+local function count_worker(worker, field, n)
+  local key = P .. ':worker:' .. worker
+  if call('EXISTS', key) == 1 then call('HINCRBY', key, field, n) end
+end
+
+-- Gives up what a claim held. The ZREM comes first: it passes on a full server, and so does all that follows it.
+local function release(base, id, token, has_execution, worker)
+  call('ZREM', KEYS[base + Q.LEASE], member(id, token))
+  call('ZREM', KEYS[base + Q.WIP], member(id, token))
+  if has_execution then
+    call('DEL', P .. ':execution:' .. member(id, token))
+    call('ZREM', P .. ':executions:' .. id, token)
+    if worker then call('SREM', P .. ':worker:' .. worker .. ':executions', member(id, token)) end
+  end
+end
+
+-- 'own': the caller owns the record; with it, whether execution keys and steps were written. 'done': this very token ended the attempt before and the reply was lost.
+-- 'lost': somebody else owns it, or it is canceled, stopped or gone; what the token still held is given up.
+local function standing(base, id, token)
+  local h = call('HMGET', job_key(id), 'jk_token', 'status', 'jk_done', 'jk_exec', 'worker_name', 'jk_steps')
+  if h[1] == token and h[2] ~= 'canceled' and h[2] ~= 'stopped' then
+    if call('ZSCORE', KEYS[base + Q.LEASE], member(id, token)) then return 'own', h[4], h[6] end
+    return 'lost'
+  end
+  if h[3] == token then return 'done' end
+  if h[1] == token then
+    release(base, id, token, h[4], h[5])
+    call('HDEL', job_key(id), 'jk_token', 'jk_exec')
+  end
+  return 'lost'
+end

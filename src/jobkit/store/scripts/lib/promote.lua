@@ -1,0 +1,30 @@
+-- Jobs that fell due, and follow-ups left over from a finish that had more than one script may write.
+local function promote_due(base, bound)
+  local due = call('ZRANGEBYSCORE', KEYS[base + Q.SCHEDULED], '-inf', NOW / 1000, 'LIMIT', 0, bound)
+  if #due == 0 then return 0 end
+  call('ZREM', KEYS[base + Q.SCHEDULED], unpack(due))
+  local ready = {}
+  for _, id in ipairs(due) do
+    if redis.pcall('HGET', job_key(id), 'status') == 'scheduled' then
+      call('HSET', job_key(id), 'status', 'queued', 'enqueued_at', ISO)
+      ready[#ready + 1] = id
+    end
+  end
+  each_slice(ready, 'RPUSH', KEYS[base + Q.LIST])
+  return #due
+end
+
+local function drain_follow(base, bound)
+  local flat = call('LPOP', KEYS[base + Q.FOLLOW], bound * (RECORD - 1))
+  if not flat then return 0 end
+  for i = 1, #flat, RECORD - 1 do
+    write_job(base, flat[i], flat[i + 1], flat[i + 2], flat[i + 3], flat[i + 4], flat[i + 5])
+  end
+  flush_pushes()
+  return #flat / (RECORD - 1)
+end
+
+local function promote(base, bound)
+  local n = promote_due(base, bound)
+  return n + drain_follow(base, bound - n > 0 and bound - n or 1)
+end

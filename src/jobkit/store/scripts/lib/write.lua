@@ -1,0 +1,36 @@
+-- Writing new jobs. A record is seven values: id, data, timeout, extra, delay_ms, due_ms, queue block.
+-- Invariant: a job's hash is written in the same script as its entry in a list or registry.
+local RECORD = 7
+local pushed = {}
+
+-- Writes one job; the push itself waits for `flush_pushes`, so that a batch costs one RPUSH a queue.
+-- Answers 1 where it was created and 0 where a job of that id exists: an enqueue may be repeated safely.
+local function write_job(base, id, data, timeout, extra, delay, due)
+  local key = job_key(id)
+  if call('EXISTS', key) == 1 then return 0 end
+  delay, due = tonumber(delay), tonumber(due)
+  if delay > 0 then due = NOW + delay end
+  if due > NOW then
+    call('HSET', key, 'data', data, 'origin', queue_name(base), 'status', 'scheduled', 'timeout', timeout,
+         'created_at', ISO, 'jk', extra)
+    call('ZADD', KEYS[base + Q.SCHEDULED], due / 1000, id)
+    pushed[base] = pushed[base] or {}
+  else
+    call('HSET', key, 'data', data, 'origin', queue_name(base), 'status', 'queued', 'timeout', timeout,
+         'created_at', ISO, 'enqueued_at', ISO, 'jk', extra)
+    pushed[base] = pushed[base] or {}
+    pushed[base][#pushed[base] + 1] = id
+  end
+  return 1
+end
+
+local function flush_pushes()
+  local names = {}
+  for base, ids in pairs(pushed) do
+    each_slice(ids, 'RPUSH', KEYS[base + Q.LIST])
+    ring(base)  -- for a scheduled job too: whoever sleeps must learn of the earlier due time
+    names[#names + 1] = KEYS[base + Q.LIST]
+  end
+  if #names > 0 then call('SADD', QUEUES, unpack(names)) end
+  pushed = {}
+end

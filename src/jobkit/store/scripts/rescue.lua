@@ -1,0 +1,43 @@
+-- rescue: takes jobs from workers whose lease has run out by the script's own clock.
+-- KEYS  head, the queue's block
+-- ARGV  2 bound   3 interruptions a job may cost before it counts as poison   4 keep failed   5 exc_string of poison
+--       (base64 of zlib)   6 the same in one line
+-- reply {rescued, poisoned, released}; together as many as the bound means: there may be more
+-- bound the caller's, at most 200, and 200 deletions
+-- invariant only a token that is still the job's own is rescued; a job canceled or gone only gives up what it held; the
+--       retry budget is not touched; nothing is rescued during the grace after an outage
+--@include keys own result trim
+if tonumber(call('GET', GRACE) or 0) > NOW then return {0, 0, 0} end
+local base = block(1)
+local rescued, poisoned, released = 0, 0, 0
+local late = call('ZRANGEBYSCORE', KEYS[base + Q.LEASE], '-inf', NOW, 'LIMIT', 0, tonumber(ARGV[2]))
+for _, entry in ipairs(late) do
+  local id, token = string.match(entry, '^([^:]+):(.*)$')
+  local h = id and redis.pcall('HMGET', job_key(id), 'jk_token', 'status', 'jk_exec', 'worker_name', 'jk_rescues') or {}
+  if h.err then h = {} end
+  call('ZREM', KEYS[base + Q.LEASE], entry)
+  if id then release(base, id, token, h[3], h[4] or nil) end
+  if not id or h[1] ~= token or h[2] ~= 'started' then
+    released = released + 1
+    if id and h[1] == token then call('HDEL', job_key(id), 'jk_token', 'jk_exec') end
+  else
+    local key, spent = job_key(id), (tonumber(h[5]) or 0) + 1
+    call('HSET', key, 'jk_rescues', spent)
+    call('HDEL', key, 'jk_token', 'jk_exec')
+    if spent > tonumber(ARGV[3]) then
+      poisoned = poisoned + 1
+      call('HSET', key, 'status', 'failed', 'ended_at', ISO, 'jk_dead', '1', 'jk_error', ARGV[6])
+      call('ZADD', KEYS[base + Q.FAILED], FAR, id)
+      call('ZADD', KEYS[base + Q.DEAD], NOW, id)
+      add_result(id, 2, h[4] or '', token, NOW / 1000, NOW / 1000, 'exc_string', ARGV[5])
+    else
+      rescued = rescued + 1
+      call('HSET', key, 'status', 'queued')
+      call('LPUSH', KEYS[base + Q.LIST], id)
+    end
+  end
+end
+if rescued > 0 then ring(base) end
+if poisoned > 0 then trim_count(base, tonumber(ARGV[4]), Q.DEAD, Q.FAILED, 'failed') end
+if #late > 0 then keep_clock() end
+return {rescued, poisoned, released}

@@ -1,0 +1,25 @@
+-- retry: gives an ended job a new life with all its attempts, or brings a scheduled one forward to now.
+-- KEYS  head, the queue's block
+-- ARGV  2 id
+-- reply 'queued', or the status that cannot be retried ('queued' jobs answer 'waiting'), or 'missing'
+-- bound constant
+-- invariant the job's results of earlier attempts stay; its steps are kept, so that what was done is not redone
+--@include keys own
+local base, id = block(1), ARGV[2]
+local key = job_key(id)
+local status = call('HGET', key, 'status')
+if not status then return 'missing' end
+if status == 'queued' then return 'waiting' end
+if status ~= 'failed' and status ~= 'stopped' and status ~= 'canceled' and status ~= 'scheduled' then return status end
+for _, zset in ipairs({Q.FAILED, Q.CANCELED, Q.SCHEDULED, Q.DEAD, Q.GONE}) do call('ZREM', KEYS[base + zset], id) end
+call('HSET', key, 'status', 'queued', 'enqueued_at', ISO)
+if status ~= 'scheduled' then
+  call('HDEL', key, 'jk_dead', 'jk_failed', 'jk_rescues', 'jk_reason', 'jk_error', 'ended_at', 'jk_progress')
+end
+call('HDEL', key, 'jk_parked', 'worker_name')
+call('PERSIST', key)
+call('RPUSH', KEYS[base + Q.LIST], id)
+call('SADD', QUEUES, KEYS[base + Q.LIST])
+ring(base)
+keep_clock()
+return 'queued'

@@ -1,0 +1,14 @@
+-- stamp: says that a sweep is at work; after a time without any (an outage) all leases get a grace.
+-- KEYS  head, the sweep's stamp
+-- ARGV  2 silence that counts as an outage (ms)   3 grace (ms)
+-- reply ms of grace left
+-- bound constant
+-- invariant a missing stamp is no outage: nothing was ever swept here
+--@include keys
+local last = tonumber(call('GET', KEYS[5]) or 0)
+if last > 0 and NOW - last > tonumber(ARGV[2]) then
+  call('SET', GRACE, string.format('%.0f', NOW + tonumber(ARGV[3])), 'PX', ARGV[3])
+end
+call('SET', KEYS[5], string.format('%.0f', NOW))
+keep_clock()
+return math.max(0, tonumber(call('GET', GRACE) or 0) - NOW)

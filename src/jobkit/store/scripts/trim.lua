@@ -1,0 +1,12 @@
+-- trim: deletes what retention no longer keeps, by age and by count.
+-- KEYS  head, the queue's block
+-- ARGV  2 keep completed   3 keep failed   4 completed age (ms, 0 none)   5 failed age (ms, 0 none)
+-- reply how many were deleted; 200 or more means: there may be more
+-- bound 200 a rule
+-- invariant hash, results and steps of a job go together; a job that lives again is left alone
+--@include keys trim
+local base = block(1)
+local keep_done, keep_dead, done_age, dead_age = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+return trim_age(base, done_age, Q.DONE, Q.FINISHED, 'finished') + trim_age(base, dead_age, Q.DEAD, Q.FAILED, 'failed')
+     + trim_age(base, dead_age, Q.GONE, Q.CANCELED, 'canceled') + trim_count(base, keep_done, Q.DONE, Q.FINISHED, 'finished')
+     + trim_count(base, keep_dead, Q.DEAD, Q.FAILED, 'failed') + trim_count(base, keep_dead, Q.GONE, Q.CANCELED, 'canceled')

@@ -1,0 +1,126 @@
+"""What any jobkit process does for every queue, served here or not: promote, rescue, trim.
+
+The rules of each queue lie in one hash, so that a queue dropped from the code, or served by other hosts, is still
+swept. Any number of sweeps may run at once: each step is one atomic script.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from jobkit.store.codec import pack_error
+from jobkit.store.connection import Operation, Store
+from jobkit.store.operations import blocks
+from jobkit.store.records import QueueRules
+from jobkit.store.scripting import script
+
+BOUND: Final = 200
+"""Jobs one script may move (design 5.7)."""
+SUSPECT_BUDGET: Final = 3
+"""Workers a job may take down before it counts as poison (design 5.9)."""
+OUTAGE_AFTER: Final = 15.0
+"""Seconds without any sweep that count as an outage, and the grace that leases get after one (design 5.8)."""
+
+_POISON: Final = (
+    f"poison: its worker died, or lost its lease, {SUSPECT_BUDGET + 1} times while this job ran. "
+    "Look at what it does to the process (memory, native code); `jobkit jobs retry` gives it a new life"
+)
+
+
+@attrs.frozen
+class SweepReport:
+    """What one sweep moved. `more`: a bound was reached, so another sweep at once is worth it."""
+
+    promoted: int = 0
+    rescued: int = 0
+    poisoned: int = 0
+    trimmed: int = 0
+    more: bool = False
+    unreadable: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Sweeps:
+    """The sweep over one Redis."""
+
+    store: Store
+
+    def publish(self, rules: Mapping[str, QueueRules]) -> None:
+        """Leave the rules of these queues for whoever sweeps, and make the queues known to RQ's tools."""
+        if not rules:
+            return
+        keys = self.store.keys
+        words: list[Any] = ["HSET", keys.specs]
+        for queue, rule in rules.items():
+            words += (queue, json.dumps(attrs.asdict(rule)))
+        self.store.run(Operation(None, (), words, int))
+        self.store.run(Operation(None, (), ["SADD", keys.queues, *(keys.queue(queue) for queue in rules)], int))
+
+    def known(self) -> tuple[dict[str, QueueRules], tuple[str, ...]]:
+        """The published rules, and the queues whose rules cannot be read (they are promoted and rescued all the
+        same, and nothing of theirs is trimmed)."""
+        stored = self.store.run(Operation(None, (), ("HGETALL", self.store.keys.specs), dict))
+        rules, unreadable = {}, []
+        for name, text in stored.items():
+            try:
+                rules[name.decode()] = QueueRules(**json.loads(text))
+            except (ValueError, TypeError):
+                unreadable.append(name.decode())
+        return rules, tuple(unreadable)
+
+    def sweep(self) -> SweepReport:
+        """Promote what fell due, rescue what lost its worker, trim what retention no longer keeps.
+
+        Bounded: at most 200 jobs a queue and kind. Raises StoreUnavailable.
+        """
+        keys = self.store.keys
+        stamp = Operation(
+            script("stamp"),
+            [*keys.head, keys.sweep],
+            [keys.prefix, round(OUTAGE_AFTER * 1000), round(OUTAGE_AFTER * 1000)],
+            int,
+        )
+        self.store.run(stamp)
+        rules, unreadable = self.known()
+        report = SweepReport(unreadable=unreadable)
+        for queue in [*rules, *unreadable]:
+            report = self._sweep_queue(queue, rules.get(queue), report)
+        return report
+
+    def promote(self, queue: str) -> int:
+        """Queue what fell due; answers how many."""
+        return self._script("promote", queue, BOUND)
+
+    def rescue(self, queue: str, *, keep_dead: int) -> tuple[int, int, int]:
+        """Take jobs back whose lease ran out; answers (rescued, poisoned, released)."""
+        done = self._script("rescue", queue, BOUND, SUSPECT_BUDGET, keep_dead, pack_error(_POISON), _POISON)
+        return done[0], done[1], done[2]
+
+    def trim(self, queue: str, rule: QueueRules) -> int:
+        """Delete what retention no longer keeps; answers how many."""
+        return self._script("trim", queue, rule.keep_done, rule.keep_dead, rule.done_age_ms, rule.dead_age_ms)
+
+    def _sweep_queue(self, queue: str, rule: QueueRules | None, so_far: SweepReport) -> SweepReport:
+        promoted = self.promote(queue)
+        rescued, poisoned, released = self.rescue(queue, keep_dead=rule.keep_dead if rule else _NO_LIMIT)
+        trimmed = self.trim(queue, rule) if rule else 0
+        return SweepReport(
+            promoted=so_far.promoted + promoted,
+            rescued=so_far.rescued + rescued,
+            poisoned=so_far.poisoned + poisoned,
+            trimmed=so_far.trimmed + trimmed,
+            more=so_far.more or promoted >= BOUND or rescued + poisoned + released >= BOUND or trimmed >= BOUND,
+            unreadable=so_far.unreadable,
+        )
+
+    def _script(self, name: str, queue: str, *args: Any) -> Any:
+        keys = self.store.keys
+        names, _ = blocks(keys, [queue])
+        return self.store.run(Operation(script(name), names, [keys.prefix, *args], lambda reply: reply))
+
+
+_NO_LIMIT: Final = 2**53
