@@ -35,6 +35,7 @@ from jobkit.store.scripting import Script
 T_co = TypeVar("T_co", covariant=True)
 
 _OLDEST = (6, 2)
+_CUT_OFF = (RedisConnectionError, OSError)
 _AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 
 
@@ -119,24 +120,35 @@ class Store:
         return cls(client, url=url, socket_timeout=socket_timeout)
 
     def run(self, operation: Operation[T_co]) -> T_co:
-        """Make the call; raises StoreUnavailable, StoreFull or UnsuitableServer."""
+        """Make the call; raises StoreUnavailable, StoreFull or UnsuitableServer.
+
+        A connection that breaks is replaced and the call made once more: every operation answers a repetition as it
+        did the call (claims and finishes in batches are not operations: see `channel`).
+        """
         try:
             try:
-                reply = self.client.execute_command(*operation.command())
+                reply = self._execute(operation, whole=False)
             except NoScriptError:
-                reply = self.client.execute_command(*operation.command(whole=True))
+                reply = self._execute(operation, whole=True)
         except (ResponseError, RedisConnectionError, RedisTimeoutError, OSError) as error:
             raise explain(error, _what(operation)) from error
         return operation.parse(reply)
+
+    def _execute(self, operation: Operation[Any], *, whole: bool) -> Any:
+        words = operation.command(whole=whole)
+        try:
+            return self.client.execute_command(*words)
+        except _CUT_OFF:
+            return self.client.execute_command(*words)
 
     async def arun(self, operation: Operation[T_co]) -> T_co:
         """`run` on the running event loop, over connections of that loop."""
         client = self._async_client()
         try:
             try:
-                reply = await client.execute_command(*operation.command())
+                reply = await _aexecute(client, operation, whole=False)
             except NoScriptError:
-                reply = await client.execute_command(*operation.command(whole=True))
+                reply = await _aexecute(client, operation, whole=True)
         except (ResponseError, RedisConnectionError, RedisTimeoutError, OSError) as error:
             raise explain(error, _what(operation)) from error
         return operation.parse(reply)
@@ -202,6 +214,14 @@ class Store:
             client = self._async_clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.aclose()
+
+
+async def _aexecute(client: redis.asyncio.Redis, operation: Operation[Any], *, whole: bool) -> Any:
+    words = operation.command(whole=whole)
+    try:
+        return await client.execute_command(*words)
+    except _CUT_OFF:
+        return await client.execute_command(*words)
 
 
 _NO_CLUSTER = (

@@ -1,0 +1,62 @@
+"""A draft as the record the store writes: the payload encoded, the queue's rules copied onto the job."""
+
+from __future__ import annotations
+
+import attrs
+
+from jobkit.errors import PayloadTooLarge
+from jobkit.payloads import encode, kind
+from jobkit.queues import QueueSet, QueueSpec
+from jobkit.results import PLAIN, Draft
+from jobkit.store.codec import pack_data, pack_extra
+from jobkit.store.records import NewJob
+
+
+@attrs.frozen
+class Envelopes:
+    """Makes records for one kit's queues.
+
+    `max_payload` is the largest payload taken, in bytes of JSON. The timeout and the retry policy ride on the job, so
+    that it keeps the rules it was enqueued under when the code changes.
+    """
+
+    queues: QueueSet
+    max_payload: int
+    _plain: dict[str, tuple[QueueSpec, bytes]] = attrs.field(factory=dict, init=False, repr=False, eq=False)
+
+    def new_job(self, draft: Draft[object]) -> NewJob:
+        """The record of a draft.
+
+        Raises:
+            UnknownQueue: the payload's queue is none of the kit's.
+            NotSerialisable: a field does not come back from JSON; the message names it.
+            PayloadTooLarge: the JSON is larger than `max_payload`.
+
+        """
+        payload = draft.payload
+        known = kind(payload)
+        spec, extra = self._rules(known.queue)
+        data = encode(payload)
+        if len(data) > self.max_payload:
+            raise PayloadTooLarge(
+                f"{known.name}: expected a payload of at most {self.max_payload:,} bytes of JSON, got {len(data):,}. "
+                "Store the bulk elsewhere and enqueue a reference to it, or raise JOBKIT_MAX_PAYLOAD",
+            )
+        options = draft.options
+        delay_ms = due_ms = 0
+        if options is not PLAIN:
+            if options.tags:
+                extra = pack_extra(*spec.retry.to_wire(), options.tags)
+            delay_ms = round(options.delay * 1000)
+            if options.at is not None:
+                due_ms = max(0, round(options.at.timestamp() * 1000))
+        return NewJob(
+            draft.id, known.queue, pack_data(known.name, known.version, data), extra, spec.timeout, delay_ms, due_ms
+        )
+
+    def _rules(self, queue: str) -> tuple[QueueSpec, bytes]:
+        found = self._plain.get(queue)
+        if found is None:
+            spec = self.queues.get(queue)
+            found = self._plain[queue] = (spec, pack_extra(*spec.retry.to_wire()))
+        return found
