@@ -14,6 +14,8 @@ from jobkit.errors import DeclarationError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import attrs
+
 C = TypeVar("C", bound=type)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
@@ -42,6 +44,37 @@ def number(value: float, what: str, *, least: float, most: float = math.inf) -> 
     return float(given)
 
 
+def at_least(least: int) -> Callable[[Any, attrs.Attribute[int], Any], None]:
+    """Make an attrs validator: a whole number of `least` or more."""
+
+    def check(instance: object, field: attrs.Attribute[int], value: Any) -> None:
+        whole(value, f"{type(instance).__name__}({field.name}=)", least=least)
+
+    return check
+
+
+def between(least: float, most: float = math.inf) -> Callable[[Any, attrs.Attribute[float], Any], None]:
+    """Make an attrs validator: a finite number within the bounds."""
+
+    def check(instance: object, field: attrs.Attribute[float], value: Any) -> None:
+        number(value, f"{type(instance).__name__}({field.name}=)", least=least, most=most)
+
+    return check
+
+
+def a(cls: type[Any]) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    """Make an attrs validator: an instance of the class; the class itself is told to be called."""
+
+    def check(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+        if not isinstance(value, cls):
+            hint = f"; did you mean {cls.__name__}(...)?" if value is cls else ""
+            raise DeclarationError(
+                f"{type(instance).__name__}({field.name}=): expected a {cls.__name__}, got {value!r}{hint}",
+            )
+
+    return check
+
+
 def name(value: str, what: str) -> str:
     """The name as an exact str (a member of a StrEnum becomes its value); else DeclarationError.
 
@@ -67,13 +100,13 @@ def job_id(value: str, what: str = "job_id") -> str:
 
 
 def new_job_id() -> str:
-    """A random id of 32 hexadecimal digits."""
+    """Make a random id of 32 hexadecimal digits."""
     return os.urandom(16).hex()
 
 
 def spelt(cls: C) -> C:
     """Class decorator: a misspelt or misplaced option raises a DeclarationError that suggests the nearest."""
-    made: Callable[..., None] = cls.__init__
+    made: Callable[..., None] = getattr(cls, "__init__")  # noqa: B009 - as below
     parameters = [each for each in inspect.signature(made).parameters.values() if each.name != "self"]
     known = [each.name for each in parameters]
     positional = sum(each.kind is not inspect.Parameter.KEYWORD_ONLY for each in parameters)

@@ -131,7 +131,7 @@ class StoreFull(JobkitError):
     """Redis is at its memory limit and refused the write whole."""
 
 
-class Parked(JobkitError):  # noqa: N818 - a verdict on the job, not a fault
+class Parked(JobkitError):
     """This worker's code is too old for the job: the job waits, keeps its attempts, and `reason` says why."""
 
     def __init__(self, reason: str) -> None:

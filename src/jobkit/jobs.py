@@ -5,10 +5,8 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Generic, ParamSpec, Protocol, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, overload
 
 import attrs
 from typing_extensions import TypeVar
@@ -18,7 +16,12 @@ from jobkit.errors import DeclarationError
 from jobkit.payloads import P_co, Payload, R_co
 from jobkit.results import Draft, as_draft
 from jobkit.steps import keep, recall
-from jobkit.timing import Seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from datetime import datetime
+
+    from jobkit.timing import Seconds
 
 T = TypeVar("T")
 Q = ParamSpec("Q")

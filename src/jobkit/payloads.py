@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 import typing
 from collections.abc import Sequence
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, cast, overload
 
 import attrs
@@ -48,7 +49,7 @@ class Kind:
     version: int = 1
     aliases: tuple[str, ...] = ()
     mutex: str | None = None
-    result: Any = type(None)
+    result: Any = NoneType
 
 
 if TYPE_CHECKING:
@@ -77,13 +78,18 @@ if TYPE_CHECKING:
             mutex: str | None = None,
         ) -> None: ...
         def __init_subclass__(cls, **kwargs: Any) -> None: ...
-        def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self: ...
-        def model_dump(self, *, mode: Literal["json", "python"] = "python") -> dict[str, Any]: ...
-        def model_dump_json(self) -> str: ...
+        def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self:  # noqa: D102 - pydantic's
+            ...
+        def model_dump(self, *, mode: Literal["json", "python"] = "python") -> dict[str, Any]:  # noqa: D102 - pydantic's
+            ...
+        def model_dump_json(self) -> str:  # noqa: D102 - pydantic's
+            ...
         @classmethod
-        def model_validate(cls, obj: Any) -> Self: ...
+        def model_validate(cls, obj: Any) -> Self:  # noqa: D102 - pydantic's
+            ...
         @classmethod
-        def model_json_schema(cls) -> dict[str, Any]: ...
+        def model_json_schema(cls) -> dict[str, Any]:  # noqa: D102 - pydantic's
+            ...
         @classmethod
         def upgrade(cls, data: dict[str, Any], version: int) -> dict[str, Any]:
             """Bring the data of an older version to this one; the default returns it unchanged."""
@@ -110,7 +116,7 @@ else:
         )
         __jobkit__: typing.ClassVar[Kind | None] = None
 
-        def __init_subclass__(cls, **keywords):
+        def __init_subclass__(cls, **keywords: Any) -> None:
             for unknown in keywords.keys() - set(_KEYWORDS):
                 raise DeclarationError(
                     f"{cls.__qualname__}: unknown class keyword {unknown!r}{did_you_mean(unknown, _KEYWORDS) or '.'} "
@@ -119,7 +125,7 @@ else:
             super().__init_subclass__()
 
         @classmethod
-        def __pydantic_init_subclass__(cls, **keywords):
+        def __pydantic_init_subclass__(cls, **keywords: Any) -> None:
             if cls.__pydantic_generic_metadata__["origin"] is not None:
                 return  # Payload[Invoice]: made by the subscription, declares nothing
             if not cls.model_config.get("frozen") or cls.model_config.get("extra") != "forbid":
@@ -130,13 +136,13 @@ else:
             cls.__jobkit__ = None if keywords.get("abstract") else _declare(cls, **keywords)
 
         @classmethod
-        def __pydantic_on_complete__(cls):
+        def __pydantic_on_complete__(cls) -> None:
             # Not in __pydantic_init_subclass__: a field may name a class that is defined further down.
             for path, fault in lossy(cls.__pydantic_core_schema__):
                 raise DeclarationError(f"{cls.__qualname__}.{path}: {_REMEDIES[fault]}")
 
         @classmethod
-        def upgrade(cls, data, version):  # noqa: ARG003 - the signature that subclasses override
+        def upgrade(cls, data: dict[str, Any], version: int) -> dict[str, Any]:  # noqa: ARG003 - for subclasses
             """Bring the data of an older version to this one; the default returns it unchanged."""
             return data
 
@@ -145,7 +151,7 @@ P = TypeVar("P", bound=Payload[object])
 P_co = TypeVar("P_co", bound=Payload[object], covariant=True)
 
 
-def _declare(  # noqa: PLR0913 - the class keywords
+def _declare(
     cls: type[Any],
     *,
     name: str | None = None,
@@ -182,7 +188,9 @@ def _declare(  # noqa: PLR0913 - the class keywords
 def _check_template(cls: type[Any], template: str) -> None:
     given: object = template
     if not isinstance(given, str) or not given:
-        raise DeclarationError(f"{cls.__qualname__}: mutex= expected a template such as 'mail:{{tenant_id}}', got {given!r}")
+        raise DeclarationError(
+            f"{cls.__qualname__}: mutex= expected a template such as 'mail:{{tenant_id}}', got {given!r}",
+        )
     try:
         fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
     except ValueError as error:
@@ -204,11 +212,11 @@ def _result_of(cls: type[Any], bound: dict[Any, Any]) -> Any:
         origin = meta["origin"]
         if origin is None:
             return _result_of(base, {})
-        args = [bound.get(each, type(None)) if _is_variable(each) else each for each in meta["args"]]
+        args = [bound.get(each, NoneType) if _is_variable(each) else each for each in meta["args"]]
         if origin is Payload:
-            return type(None) if args[0] is None else args[0]
+            return NoneType if args[0] is None else args[0]
         return _result_of(origin, dict(zip(origin.__pydantic_generic_metadata__["parameters"], args, strict=False)))
-    return type(None)
+    return NoneType
 
 
 def _is_variable(each: object) -> bool:
@@ -246,7 +254,7 @@ def check_payload(value: object, what: str) -> Payload[Any]:
     if not isinstance(value, Payload):
         raise WrongPayload(f"{what}: expected a payload (a subclass of jobkit.Payload), got {value!r:.200}")
     kind(cast("Payload[object]", value))
-    return cast("Payload[Any]", value)
+    return value
 
 
 def encode(payload: Payload[object]) -> bytes:
@@ -280,7 +288,8 @@ def encode(payload: Payload[object]) -> bytes:
 
 
 def _unwritable(model: Any) -> str:
-    for field in type(model).model_fields:
+    fields: dict[str, Any] = type(model).model_fields
+    for field in fields:
         try:
             model.__pydantic_serializer__.to_json(model, include={field}, warnings="error")
         except PydanticSerializationError:
@@ -330,7 +339,8 @@ def _upgrade(model: Any, known: Kind, data: Any, version: int) -> bytes:
         return to_json(model.upgrade(old, version))
     except Exception as error:  # the application's code: whatever it raises means that the data stays old
         raise CorruptJob(
-            f"{known.name}: {model.__qualname__}.upgrade could not bring version {version} to {known.version}: {error!r}",
+            f"{known.name}: {model.__qualname__}.upgrade could not bring version {version} to {known.version}: "
+            f"{error!r}",
         ) from error
 
 

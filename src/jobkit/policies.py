@@ -21,6 +21,10 @@ def _more_than_nothing(value: Seconds) -> float:
     return seconds(value, "Exponential(base)", above=0.0)
 
 
+def _fixed(value: Seconds) -> float:
+    return seconds(value, "Fixed(seconds)")
+
+
 def _cap(value: Seconds | None) -> float | None:
     return None if value is None else seconds(value, "Exponential(cap=)", above=0.0)
 
@@ -42,17 +46,9 @@ class Exponential:
     """
 
     base: float = attrs.field(converter=_more_than_nothing)
-    factor: float = attrs.field(
-        default=2.0,
-        converter=lambda value: checks.number(value, "Exponential(factor=)", least=1.0),
-        kw_only=True,
-    )
+    factor: float = attrs.field(default=2.0, validator=checks.between(1.0), kw_only=True)
     cap: float | None = attrs.field(default=None, converter=_cap, kw_only=True)
-    jitter: float = attrs.field(
-        default=0.0,
-        converter=lambda value: checks.number(value, "Exponential(jitter=)", least=0.0, most=1.0),
-        kw_only=True,
-    )
+    jitter: float = attrs.field(default=0.0, validator=checks.between(0.0, 1.0), kw_only=True)
 
     def delay(self, failed: int) -> float:
         """Seconds to wait after `failed` attempts (1 or more), before jitter."""
@@ -68,7 +64,7 @@ class Exponential:
 class Fixed:
     """The same wait after each failure, in seconds (or a timedelta)."""
 
-    seconds: float = attrs.field(converter=lambda value: seconds(value, "Fixed(seconds)"))
+    seconds: float = attrs.field(converter=_fixed)
 
     def delay(self, failed: int) -> float:  # noqa: ARG002 - the shape of a backoff
         """Seconds to wait after `failed` attempts."""
@@ -113,7 +109,7 @@ class Retry:
 
     """
 
-    attempts: int = attrs.field(default=3, converter=lambda value: checks.whole(value, "Retry(attempts=)", least=1))
+    attempts: int = attrs.field(default=3, validator=checks.at_least(1))
     backoff: Backoff = attrs.field(default=Exponential(2), converter=_backoff)
 
     def delay(self, failed: int, random: Callable[[], float] = _random.random) -> float:
@@ -179,8 +175,8 @@ class Retry:
             raise CorruptJob(f"the job's retry policy {wire!r} is wrong: {error}") from error
 
 
-def _age(what: str) -> Callable[[Seconds | None], float | None]:
-    return lambda value: None if value is None else seconds(value, f"Retention({what}=)", above=0.0)
+def _age(value: Seconds | None) -> float | None:
+    return None if value is None else seconds(value, "Retention(completed_age=, failed_age=)", above=0.0)
 
 
 @checks.spelt
@@ -196,13 +192,7 @@ class Retention:
 
     """
 
-    completed: int = attrs.field(
-        default=1000,
-        converter=lambda value: checks.whole(value, "Retention(completed=)", least=0),
-    )
-    failed: int = attrs.field(
-        default=10_000,
-        converter=lambda value: checks.whole(value, "Retention(failed=)", least=0),
-    )
-    completed_age: float | None = attrs.field(default=None, converter=_age("completed_age"))
-    failed_age: float | None = attrs.field(default=None, converter=_age("failed_age"))
+    completed: int = attrs.field(default=1000, validator=checks.at_least(0))
+    failed: int = attrs.field(default=10_000, validator=checks.at_least(0))
+    completed_age: float | None = attrs.field(default=None, converter=_age)
+    failed_age: float | None = attrs.field(default=None, converter=_age)

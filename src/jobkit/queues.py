@@ -11,16 +11,15 @@ import attrs
 from jobkit import checks
 from jobkit.errors import ConfigurationError, DeclarationError, UnknownQueue, did_you_mean
 from jobkit.policies import Retention, Retry
-from jobkit.timing import seconds
+from jobkit.timing import Seconds, seconds
 
 
-def _is_a(cls: type[Any]) -> Any:
-    def check(_: object, field: attrs.Attribute[Any], value: object) -> None:
-        if not isinstance(value, cls):
-            hint = f"; did you mean {cls.__name__}(...)?" if value is cls else ""
-            raise DeclarationError(f"QueueSpec({field.name}=): expected a {cls.__name__}, got {value!r}{hint}")
+def _name(value: str) -> str:
+    return checks.name(value, "QueueSpec(name)")
 
-    return check
+
+def _timeout(value: Seconds) -> float:
+    return seconds(value, "QueueSpec(timeout=)", above=0.0)
 
 
 @checks.spelt
@@ -37,19 +36,11 @@ class QueueSpec:
 
     """
 
-    name: str = attrs.field(converter=lambda value: checks.name(value, "QueueSpec(name)"))
-    concurrency: int = attrs.field(
-        default=10,
-        converter=lambda value: checks.whole(value, "QueueSpec(concurrency=)", least=1),
-        kw_only=True,
-    )
-    timeout: float = attrs.field(
-        default=180.0,
-        converter=lambda value: seconds(value, "QueueSpec(timeout=)", above=0.0),
-        kw_only=True,
-    )
-    retry: Retry = attrs.field(default=Retry(), validator=_is_a(Retry), kw_only=True)
-    retention: Retention = attrs.field(default=Retention(), validator=_is_a(Retention), kw_only=True)
+    name: str = attrs.field(converter=_name)
+    concurrency: int = attrs.field(default=10, validator=checks.at_least(1), kw_only=True)
+    timeout: float = attrs.field(default=180.0, converter=_timeout, kw_only=True)
+    retry: Retry = attrs.field(default=Retry(), validator=checks.a(Retry), kw_only=True)
+    retention: Retention = attrs.field(default=Retention(), validator=checks.a(Retention), kw_only=True)
 
 
 class Override(Protocol):
@@ -102,12 +93,14 @@ class QueueSet:
         for spec in specs:
             each: object = spec
             if not isinstance(each, QueueSpec):
-                raise DeclarationError(f"queues=: expected a QueueSpec, got {each!r}; did you mean QueueSpec({each!r})?")
+                raise DeclarationError(
+                    f"queues=: expected a QueueSpec, got {each!r}; did you mean QueueSpec({each!r})?",
+                )
             key = normalised(spec.name)
             if key in keys:
                 raise DeclarationError(
-                    f"queues {keys[key]!r} and {spec.name!r} meet in the environment variable JOBKIT_QUEUES__{key}__...; "
-                    "rename one",
+                    f"queues {keys[key]!r} and {spec.name!r} meet in the environment variable "
+                    f"JOBKIT_QUEUES__{key}__...; rename one",
                 )
             keys[key] = spec.name
             self._specs[spec.name] = spec
@@ -115,7 +108,8 @@ class QueueSet:
             name = keys.get(normalised(key))
             if name is None:
                 raise ConfigurationError(
-                    f"JOBKIT_QUEUES__{normalised(key)}__...: no queue has this name{did_you_mean(normalised(key), keys)}",
+                    f"JOBKIT_QUEUES__{normalised(key)}__...: no queue has this name"
+                    f"{did_you_mean(normalised(key), keys)}",
                 )
             self._specs[name] = _overridden(self._specs[name], override)
 
@@ -130,8 +124,8 @@ class QueueSet:
             return self._specs[name]
         except KeyError:
             raise UnknownQueue(
-                f"unknown queue {name!r}{did_you_mean(name, self._specs)}; declared are "
-                f"{', '.join(map(repr, self._specs)) or 'none'}: add a QueueSpec to JobKit(queues=[...])",
+                f"unknown queue {name!r}{did_you_mean(name, self._specs) or '.'} Declared: "
+                f"{', '.join(map(repr, self._specs)) or 'none'}; a new one is a QueueSpec in JobKit(queues=[...])",
             ) from None
 
     def __iter__(self) -> Iterator[QueueSpec]:

@@ -67,6 +67,10 @@ PLAIN = EnqueueOptions()
 """The options of a job that was enqueued without any."""
 
 
+def _payload(_: object, __: attrs.Attribute[Any], value: object) -> None:
+    check_payload(value, "Draft")
+
+
 @attrs.frozen
 class Draft(Generic[R_co]):
     """A payload with its options and an id, not yet sent: a follow-up, a line of a bulk, a row of an outbox.
@@ -74,7 +78,7 @@ class Draft(Generic[R_co]):
     The id is made with the draft: sending one draft twice makes one job.
     """
 
-    payload: Payload[R_co] = attrs.field(converter=lambda value: check_payload(value, "Draft"))
+    payload: Payload[R_co] = attrs.field(validator=_payload)
     options: EnqueueOptions = PLAIN
     id: str = attrs.field(factory=checks.new_job_id, converter=checks.job_id)
 

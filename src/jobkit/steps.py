@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable
 from typing import Any
 
 from pydantic import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, ValidationError
@@ -12,6 +11,9 @@ from pydantic_core import PydanticSerializationError
 
 from jobkit import values
 from jobkit.errors import DeclarationError, NotSerialisable, UnkeptStep
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable
 
 _NOTHING = object()
 

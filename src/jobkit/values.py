@@ -54,7 +54,7 @@ def difference(before: object, after: object, path: str = "") -> str:
         for key, old in before.items():
             if old != after[key]:
                 return difference(old, after[key], f"{path}[{key!r}]")
-    if isinstance(before, list | tuple) and type(before) is type(after) and len(before) == len(after):
+    if isinstance(before, list | tuple) and isinstance(after, list | tuple) and len(before) == len(after):
         for index, (old, new) in enumerate(zip(before, after, strict=True)):
             if old != new:
                 return difference(old, new, f"{path}[{index}]")
