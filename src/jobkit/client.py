@@ -12,9 +12,10 @@ from pydantic_core import from_json
 
 from jobkit.envelopes import Envelopes
 from jobkit.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout
-from jobkit.jobs import JobState, JobStatus, Progress
+from jobkit.jobs import JobStatus
 from jobkit.payloads import Payload, R_co, kind
 from jobkit.results import Draft
+from jobkit.statuses import job_status
 from jobkit.store import Store
 from jobkit.store.operations import ENQUEUE_AT_MOST, cancel, enqueue, entries_after, origin, read
 from jobkit.store.records import JobFields, NewJob, ResultEntry
@@ -181,29 +182,4 @@ class _Waiting:
         return entries_after(store.keys, self._id, after, block_ms=max(1, round(left * 1000)))
 
 
-def job_status(job: JobFields) -> JobStatus:
-    """A job's fields as its public status."""
-    progress = Progress(*job.progress) if job.progress else None
-    running = job.state == "started"
-    return JobStatus(
-        id=job.id,
-        name=job.name,
-        queue=job.queue,
-        state=JobState(job.state) if job.state in _STATES else JobState.QUEUED,
-        attempt=job.failed + (1 if running or job.state == "finished" else 0),
-        attempts=job.attempts,
-        progress=progress,
-        tags=job.tags,
-        created_at=job.created_at,
-        enqueued_at=job.enqueued_at,
-        started_at=job.started_at,
-        ended_at=job.ended_at,
-        error=job.error,
-        reason=job.reason,
-        worker=job.worker,
-        due_at=job.due_at,
-    )
-
-
-_STATES: Final = frozenset(JobState)
 _NO_LIMIT: Final = 2**53

@@ -1,0 +1,154 @@
+"""What an operator asks and does: jobs by state, their attempts, retry and cancel, queues and workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import attrs
+from pydantic_core import from_json
+
+from jobkit.errors import CorruptJob, JobNotFound
+from jobkit.jobs import JobStatus
+from jobkit.queues import QueueSet
+from jobkit.statuses import job_status
+from jobkit.store import Store
+from jobkit.store.codec import JobData, VanillaCall, unpack_data
+from jobkit.store.inspection import STATES, Inspection
+from jobkit.store.operations import attempts, cancel, origin, retry
+from jobkit.store.records import JobFields, QueueCounts, ResultEntry, WorkerFields
+
+_NO_LIMIT: Final = 2**53
+_KINDS: Final[Mapping[int, Literal["finished", "failed", "stopped", "retried"]]] = {
+    1: "finished",
+    2: "failed",
+    3: "stopped",
+    4: "retried",
+    5: "failed",
+}
+
+
+@attrs.frozen(kw_only=True)
+class AttemptRecord:
+    """How one attempt ended: `outcome` is finished, retried (it failed and another follows), failed or stopped."""
+
+    outcome: Literal["finished", "failed", "stopped", "retried"]
+    result: Any
+    error: str | None
+    worker: str
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it ran."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return (self.ended_at - self.started_at).total_seconds()
+
+
+@attrs.frozen(kw_only=True)
+class JobRecord:
+    """A job with its payload and its attempts, oldest first (about ten are kept)."""
+
+    status: JobStatus
+    payload: Any
+    timeout: float | None
+    attempts: tuple[AttemptRecord, ...]
+
+
+@attrs.frozen
+class Jobs:
+    """The jobs on one Redis, for operators. Raises StoreUnavailable; JobNotFound for an id that is not there."""
+
+    _store: Store
+    _queues: QueueSet
+
+    def get(self, job_id: str) -> JobRecord:
+        """A job whole: status, payload, every attempt's result or error."""
+        fields = Inspection(self._store).job(job_id)
+        if fields is None:
+            raise _missing(job_id)
+        entries = self._store.run(attempts(self._store.keys, job_id))
+        return JobRecord(
+            status=job_status(fields),
+            payload=_payload(fields),
+            timeout=fields.timeout,
+            attempts=tuple(_attempt(entry) for _, entry in entries),
+        )
+
+    def ls(self, *, queue: str | None = None, state: str | None = None, limit: int = 50) -> list[JobStatus]:
+        """Jobs of a queue (default: every queue) in a state (default: every state), at most `limit`.
+
+        Raises ValueError for a state that is none.
+        """
+        inspection = Inspection(self._store)
+        found: list[JobStatus] = []
+        for name in [queue] if queue is not None else inspection.queue_names():
+            for each in [state] if state is not None else STATES:
+                found += map(job_status, inspection.jobs(name, each, limit=limit - len(found)))
+                if len(found) >= limit:
+                    return found
+        return found
+
+    def retry(self, job_id: str) -> str:
+        """Queue an ended job again with all its attempts, or a scheduled one now.
+
+        Answers 'queued', 'waiting' (it was queued already) or the state that cannot be retried (started, finished).
+        """
+        answer = self._store.run(retry(self._store.keys, job_id, self._queue_of(job_id)))
+        if answer == "missing":
+            raise _missing(job_id)
+        return answer
+
+    def cancel(self, job_id: str, *, reason: str = "cancelled by an operator") -> bool:
+        """End a job that waits or runs. False when it had ended already."""
+        queue = self._queue_of(job_id)
+        keep = self._queues.get(queue).retention.failed if queue in self._queues else _NO_LIMIT
+        answer = self._store.run(cancel(self._store.keys, job_id, queue, reason=reason, keep=keep))
+        if answer == "missing":
+            raise _missing(job_id)
+        return answer == "canceled"
+
+    def counts(self) -> list[QueueCounts]:
+        """How many jobs of each queue are in each state: the kit's queues, and others that this Redis knows."""
+        inspection = Inspection(self._store)
+        return inspection.counts(list(dict.fromkeys([*self._queues.names, *inspection.queue_names()])))
+
+    def workers(self) -> list[WorkerFields]:
+        """The workers that live."""
+        return Inspection(self._store).workers()
+
+    def _queue_of(self, job_id: str) -> str:
+        queue = self._store.run(origin(self._store.keys, job_id))
+        if queue is None:
+            raise _missing(job_id)
+        return queue
+
+
+def _missing(job_id: str) -> JobNotFound:
+    return JobNotFound(f"no job {job_id!r}: it was never enqueued here, or retention has removed it")
+
+
+def _payload(job: JobFields) -> Any:
+    try:
+        found = unpack_data(job.data)
+    except CorruptJob as error:
+        return {"unreadable": repr(job.data[:200]), "why": str(error)}
+    match found:
+        case JobData(payload=payload):
+            return from_json(payload)
+        case VanillaCall(function=function, args=args, kwargs=kwargs):
+            return {"function": function, "args": args, "kwargs": kwargs}
+
+
+def _attempt(entry: ResultEntry) -> AttemptRecord:
+    return AttemptRecord(
+        outcome=_KINDS[entry.kind],
+        result=from_json(entry.value) if entry.value is not None else None,
+        error=entry.error,
+        worker=entry.worker,
+        started_at=entry.started_at,
+        ended_at=entry.ended_at,
+    )
