@@ -1,6 +1,7 @@
 """What workers do. A job may run twice after a crash, so each processor can be repeated."""
 
-from jobkit import Job, JobResult, JobTimeout, Unrecoverable, processor
+from jobkit import Job, JobResult, Unrecoverable, processor
+from jobkit.errors import JobTimeout
 
 from .invoices import InvoiceUnknown
 from .payloads import InvoiceFields, ProcessInvoice

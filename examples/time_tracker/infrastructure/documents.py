@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 
-import pypdfium2
+import pypdfium2  # type: ignore[import-untyped]
 import pytesseract
 from PIL import Image, UnidentifiedImageError
 

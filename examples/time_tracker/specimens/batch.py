@@ -13,19 +13,24 @@ FIRST_DAY = dt.date(2026, 1, 7)
 EVERY_TH_IS_A_PDF = 4
 
 
-def batch(count: int, *, scans: bool = True, smudged: bool = True) -> list[Specimen]:
-    """Make `count` invoices.
+def batch(count: int, *, series: str = "inv", scans: bool = True, smudged: bool = True) -> list[Specimen]:
+    """Make `count` invoices, whose ids begin with `series`.
 
     `scans` draws most of them as images; without it all are PDFs with a text layer. `smudged` leaves the total off the
     last one, so that the batch holds an invoice that cannot be read.
     """
     return [
-        _specimen(index, scan=scans and index % EVERY_TH_IS_A_PDF != EVERY_TH_IS_A_PDF - 1, readable=not last)
-        for index, last in ((i, smudged and i == count - 1) for i in range(count))
+        _specimen(
+            index,
+            series=series,
+            scan=scans and index % EVERY_TH_IS_A_PDF != EVERY_TH_IS_A_PDF - 1,
+            readable=not (smudged and index == count - 1),
+        )
+        for index in range(count)
     ]
 
 
-def _specimen(index: int, *, scan: bool, readable: bool) -> Specimen:
+def _specimen(index: int, *, series: str, scan: bool, readable: bool) -> Specimen:
     number = f"{('INV', 'RE', 'F')[index % 3]}-2026-{417 + 13 * index:04d}"
     dated = FIRST_DAY + dt.timedelta(days=9 * index)
     net = Decimal(24_000 + 7_919 * index) / 100
@@ -34,7 +39,7 @@ def _specimen(index: int, *, scan: bool, readable: bool) -> Specimen:
     lines = layout(number, dated, net, amount)
     media_type: MediaType = "image/png" if scan else "application/pdf"
     return Specimen(
-        invoice_id=f"inv_{index + 1:03d}",
+        invoice_id=f"{series}_{index + 1:03d}",
         tenant_id=TENANTS[index % len(TENANTS)],
         number=number,
         dated=dated,
