@@ -41,7 +41,7 @@ from urllib.parse import quote
 
 from jobkit.embedded import guard
 from jobkit.embedded.binary import find_binary
-from jobkit.embedded.folder import data_folder, embedded_path, socket_folder, unusable
+from jobkit.embedded.folder import data_folder, embedded_path, holds_sockets, socket_folder, unusable
 from jobkit.errors import JobkitError, StoreUnavailable
 
 __all__ = ["EmbeddedServer", "embedded_path", "find_binary"]
@@ -159,12 +159,15 @@ class EmbeddedServer:
     def _connect(self) -> socket.socket | None:
         """Give this process's vote to the guard that runs, if one does."""
         # Where the sockets had to go elsewhere, their place depends on the environment: the starter's is the one.
-        record = self.folder / "sockets"
+        sockets = self.folder
         with contextlib.suppress(FileNotFoundError):
-            self.socket_path = Path(os.fsdecode(record.read_bytes())) / "server.sock"
+            sockets = Path(os.fsdecode((self.folder / "sockets").read_bytes()))
+        if not holds_sockets(sockets):
+            return None
+        self.socket_path = sockets / "server.sock"
         connection = socket.socket(socket.AF_UNIX)
         try:
-            connection.connect(str(self.socket_path.with_name("guard.sock")))
+            connection.connect(str(sockets / "guard.sock"))
         except (FileNotFoundError, ConnectionRefusedError):
             connection.close()
             return None

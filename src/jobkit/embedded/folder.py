@@ -45,9 +45,14 @@ def data_folder(path: str | Path | None) -> Path:
     return folder
 
 
+def holds_sockets(folder: Path) -> bool:
+    """Say whether the folder's path is short enough for sockets in it."""
+    return len(os.fsencode(folder / "server.sock")) <= SOCKET_BYTES
+
+
 def socket_folder(folder: Path) -> Path:
     """Give the folder for the sockets: the data's own, or a short private one where the path would be too long."""
-    if len(os.fsencode(folder / "server.sock")) <= SOCKET_BYTES:
+    if holds_sockets(folder):
         return folder
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     runtime = os.environ.get("XDG_RUNTIME_DIR")
