@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from jobkit.config import Settings
-    from jobkit.container import ContainerView
     from jobkit.errors import (
         ConfigurationError,
         DeclarationError,
@@ -33,9 +32,10 @@ if TYPE_CHECKING:
     from jobkit.jobs import Job, JobHandle, JobState, JobStatus, Progress, in_thread
     from jobkit.payloads import Payload, kind
     from jobkit.policies import Exponential, Fixed, Retention, Retry
-    from jobkit.processors import Processor, processor
+    from jobkit.processing import Processor, processor
     from jobkit.queues import QueueSpec
     from jobkit.results import Draft, JobResult, draft
+    from jobkit.views import ContainerView
 
 __all__ = [
     "ConfigurationError",
@@ -79,7 +79,6 @@ __all__ = [
 
 _MODULES: Final = {
     "config": ("Settings",),
-    "container": ("ContainerView",),
     "errors": (
         "ConfigurationError",
         "DeclarationError",
@@ -102,9 +101,10 @@ _MODULES: Final = {
     "jobs": ("Job", "JobHandle", "JobState", "JobStatus", "Progress", "in_thread"),
     "payloads": ("Payload", "kind"),
     "policies": ("Exponential", "Fixed", "Retention", "Retry"),
-    "processors": ("Processor", "processor"),
+    "processing": ("Processor", "processor"),
     "queues": ("QueueSpec",),
     "results": ("Draft", "JobResult", "draft"),
+    "views": ("ContainerView",),
 }
 _HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
 
