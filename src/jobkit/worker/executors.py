@@ -1,0 +1,230 @@
+"""Where attempts run: threads for `def`, one event loop for `async def`. They touch no Redis.
+
+An executor takes attempts in batches, runs each through the pipeline, and hands every one back through `on_end` exactly
+once, with its outcome, or with none where the verdict had been taken before (given up, or its claim was lost).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import queue
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from jobkit.worker.fence import TaskFence, ThreadFence
+from jobkit.worker.outcomes import Dropped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from jobkit.worker.attempt import Attempt, Pipeline
+    from jobkit.worker.outcomes import Outcome
+
+log = logging.getLogger("jobkit.worker")
+
+CANCEL_WAITS: Final = 0.5
+"""Seconds that cancelled tasks have to end when the worker does."""
+IN_THREAD: Final = "jobkit-in-thread"
+
+
+class Executor(Protocol):
+    """Runs attempts. `start()`, `stop()` and `join()` as every background part."""
+
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        """Begin these; returns at once."""
+        ...
+
+
+class ThreadExecutor:
+    """A thread a slot, made when first needed. One that an interruption was ever sent to is retired and replaced:
+    the processor may have left something half done in its thread-local state.
+    """
+
+    def __init__(self, pipeline: Pipeline, *, slots: int, on_end: Callable[[Attempt, Outcome], None]) -> None:
+        self._pipeline = pipeline
+        self._slots = slots
+        self._on_end = on_end
+        self._inbox: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
+        self._gate = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._numbers = 0
+        self._given = 0
+        self._stopped = False
+
+    def start(self) -> None:
+        """Ready to take attempts; threads come with the first ones."""
+
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        """Begin these, each in a thread of its own."""
+        for attempt in attempts:
+            attempt.fence = ThreadFence()
+        if len(self._threads) < self._slots:
+            with self._gate:
+                for _ in range(min(len(attempts), self._slots - len(self._threads))):
+                    self._spawn()
+        for attempt in attempts:
+            self._inbox.put(attempt)
+
+    def stop(self) -> None:
+        """Begin nothing more; threads end when their attempt does."""
+        with self._gate:
+            self._stopped = True
+            for _ in self._threads:
+                self._inbox.put(None)
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for all threads, `timeout` seconds each at most; True when all have ended."""
+        with self._gate:
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join(timeout)
+        return not any(thread.is_alive() for thread in threads)
+
+    def _spawn(self) -> None:
+        if self._stopped:
+            return
+        self._numbers += 1
+        thread = threading.Thread(target=self._main, name=f"jobkit-job-{self._numbers}", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def _main(self) -> None:
+        run, on_end, get = self._pipeline.run, self._on_end, self._inbox.get
+        while True:
+            attempt = get()
+            if attempt is None:
+                break
+            attempt.ident = threading.get_ident()
+            outcome = run(attempt) if attempt.undecided else Dropped("its claim was lost before it began")
+            attempt.over = True
+            retired = attempt.fence.why is not None
+            if retired:
+                self._retire()
+            on_end(attempt, outcome)
+            if retired:
+                return
+            del attempt, outcome  # a waiting thread holds no job
+        with self._gate:
+            self._threads.discard(threading.current_thread())
+
+    def _retire(self) -> None:
+        with self._gate:
+            self._threads.discard(threading.current_thread())
+            self._spawn()
+
+
+class LoopExecutor:
+    """One event loop in a thread; an attempt is a task in an empty context."""
+
+    def __init__(self, pipeline: Pipeline, *, slots: int, on_end: Callable[[Attempt, Outcome], None]) -> None:
+        self._pipeline = pipeline
+        self._slots = slots
+        self._on_end = on_end
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._gate = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begin the loop; RuntimeError when it was begun before."""
+        with self._gate:
+            if self._thread is not None:
+                raise RuntimeError("event loop: expected one start(), got a second; make a new worker")
+            if self._stopped:
+                return
+            self._loop = asyncio.new_event_loop()
+            # in_thread() and the steps of async processors wait for these threads: no slot may starve another.
+            self._pool = ThreadPoolExecutor(2 * self._slots + 4, IN_THREAD)
+            self._loop.set_default_executor(self._pool)
+            self._thread = threading.Thread(target=self._main, args=(self._loop,), name="jobkit-loop", daemon=True)
+            self._thread.start()
+
+    def call(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine on the loop and wait for it: the resources of async processors live there."""
+        return asyncio.run_coroutine_threadsafe(work, self._running()).result()
+
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        """Begin these as tasks."""
+        loop = self._running()
+        for attempt in attempts:
+            attempt.fence = TaskFence(loop)
+        loop.call_soon_threadsafe(self._begin, attempts)
+
+    def cancel(self) -> None:
+        """Cancel what runs, and wait a moment for its end: what the container holds is closed next."""
+        if self._loop is not None and self._thread is not None and self._thread.is_alive():
+            future = asyncio.run_coroutine_threadsafe(self._cancel_all(), self._loop)
+            with contextlib.suppress(TimeoutError):
+                future.result(CANCEL_WAITS)
+
+    def has_strays(self) -> bool:
+        """Whether a blocking call that in_thread() began still runs after `stop`."""
+        return any(thread.name.startswith(IN_THREAD) for thread in threading.enumerate())
+
+    def stop(self) -> None:
+        """Cancel what runs and end the loop."""
+        with self._gate:
+            first, self._stopped = not self._stopped, True
+            loop = self._loop
+        if first and loop is not None:
+            loop.call_soon_threadsafe(self._finish)
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the loop's end, `timeout` seconds at most; True when it has ended."""
+        thread = self._thread
+        if thread is None:
+            return True
+        thread.join(timeout)
+        return not thread.is_alive()
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise RuntimeError("the event loop is not running: start() comes first")
+        return self._loop
+
+    def _main(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            loop.close()
+
+    def _begin(self, attempts: Sequence[Attempt]) -> None:
+        loop, empty = self._running(), contextvars.Context
+        for attempt in attempts:
+            task = loop.create_task(self._one(attempt), context=empty())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            attempt.fence.begin(task)
+
+    async def _one(self, attempt: Attempt) -> None:
+        attempt.ident = threading.get_ident()
+        if attempt.undecided:
+            outcome = await self._pipeline.arun(attempt)
+        else:
+            outcome = Dropped("its claim was lost before it began")
+        attempt.over = True
+        self._on_end(attempt, outcome)
+
+    async def _cancel_all(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_WAITS)
+
+    def _finish(self) -> None:
+        loop = self._running()
+
+        async def finish() -> None:
+            await self._cancel_all()
+            loop.stop()
+
+        self._finishing = loop.create_task(finish())

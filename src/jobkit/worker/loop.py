@@ -1,0 +1,324 @@
+"""The claim and finish loops: the only two threads that move jobs, each with a numbered channel of its own."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from jobkit.errors import StoreFull, StoreUnavailable
+from jobkit.store.records import Finished
+from jobkit.worker.attempt import Attempt
+from jobkit.worker.dispatch import Freed, GivenUp
+from jobkit.worker.outcomes import Completed, Dropped, Ended, Failed, Snoozed
+from jobkit.worker.parts import Part
+from jobkit.worker.patience import Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jobkit.store.claims import ClaimChannel, Claims
+    from jobkit.store.records import Batch
+    from jobkit.worker.dispatch import Dispatch, Ending
+    from jobkit.worker.held import Held
+    from jobkit.worker.hooks import Hooks
+    from jobkit.worker.outcomes import Outcome
+    from jobkit.worker.slots import Slots
+
+log = logging.getLogger("jobkit.worker")
+
+BLOCK: Final = 1.0
+"""Seconds that a claim waits on the bells at most."""
+BATCH: Final = 500
+"""Attempts that one call finishes at most."""
+SLOW: Final = 1.0
+"""Seconds from which a job's end is worth a line at the level info."""
+
+
+class Fetcher(Part):
+    """Claims for the free slots, waiting on the server while there is nothing to do."""
+
+    def __init__(
+        self, channel: ClaimChannel, slots: Slots, dispatch: Dispatch, *, on_crash: Callable[[str], None]
+    ) -> None:
+        super().__init__("fetcher", on_crash=on_crash)
+        self._channel = channel
+        self._slots = slots
+        self._dispatch = dispatch
+        self._patience = Patience()
+
+    def nudge(self) -> None:
+        """Bring a waiting claim back: it does not listen to a queue that has a free slot by now."""
+        try:
+            self._channel.interrupt()
+        except (StoreUnavailable, StoreFull):
+            log.debug("could not wake the claim; it comes back by itself")
+
+    def _wake(self) -> None:
+        self._slots.close()
+        if self._thread is not None:
+            self.nudge()
+
+    def _body(self) -> None:
+        wait: float | None = None
+        empty = 0
+        try:
+            while wants := self._slots.reserve():
+                if self._dispatch.keeper.dark:
+                    self._slots.settle({})
+                    self._stopping.wait(BLOCK)
+                    continue
+                asked = time.monotonic()
+                batch = self._claim(wants, BLOCK if wait is None else min(BLOCK, wait))
+                if batch is None:
+                    self._slots.settle({})
+                    return
+                wait = batch.wait
+                self._slots.settle(self._dispatch.hand_out(batch.claimed, asked=asked))
+                # A bell that rings for nothing (another worker was quicker, the queue is suspended) must not spin.
+                empty = 0 if batch.claimed or time.monotonic() - asked > BLOCK / 2 else empty + 1
+                if empty > 3:  # noqa: PLR2004
+                    self._stopping.wait(min(BLOCK / 2, 0.01 * 2 ** (empty - 3)))
+        finally:
+            self._channel.close()
+
+    def _claim(self, wants: dict[str, int], block: float) -> Batch | None:
+        """Claim, as often as it takes: the slots stay reserved, because an unanswered claim may hold jobs for them."""
+        while True:
+            try:
+                batch = self._channel.claim(wants, block=block)
+            except (StoreUnavailable, StoreFull) as error:
+                if self._patience.fresh:
+                    log.warning("cannot claim; trying again", extra={"error": str(error)})
+                if self._stopping.wait(self._patience.wait()):
+                    return None
+            else:
+                if not self._patience.fresh:
+                    log.info("claiming again")
+                self._patience.reset()
+                return batch
+
+
+@attrs.define
+class _Pending:
+    """What one round of the finisher has to record, and the slots that it frees."""
+
+    finished: list[Attempt] = attrs.field(factory=list)
+    others: list[tuple[Attempt, Outcome]] = attrs.field(factory=list)
+    freed: Counter[str] = attrs.field(factory=Counter)
+    last: bool = False
+
+
+class Finisher(Part):
+    """Records how attempts ended and claims for the slots they free, in one call a batch.
+
+    An outcome that cannot be recorded is kept, and tried again until it is or its claim is lost. `stop()` lets it record
+    what it was given before; the server being away then, it tries once more and leaves the rest to rescue.
+    """
+
+    def __init__(
+        self,
+        claims: Claims,
+        slots: Slots,
+        dispatch: Dispatch,
+        held: Held,
+        hooks: Hooks,
+        *,
+        on_freed: Callable[[], None],
+        on_stuck: Callable[[], None],
+        on_crash: Callable[[str], None],
+    ) -> None:
+        super().__init__("finisher", on_crash=on_crash)
+        self._claims = claims
+        self._channel = claims.channel("advance")
+        self._slots = slots
+        self._dispatch = dispatch
+        self._held = held
+        self._hooks = hooks
+        self._on_freed = on_freed
+        self._on_stuck = on_stuck
+        self._patience = Patience()
+        self._stuck: set[int] = set()
+
+    def _wake(self) -> None:
+        self._dispatch.outbox.put(None)
+
+    def _body(self) -> None:
+        try:
+            last = False
+            while not last:
+                pending = self._gather()
+                last = pending.last
+                for attempt, outcome in pending.others:
+                    self._record(attempt, outcome)
+                if pending.finished or pending.freed:
+                    self._advance(pending)
+        finally:
+            self._channel.close()
+
+    def _gather(self) -> _Pending:
+        """Everything that is there; waits for the first."""
+        pending = _Pending()
+        get = self._dispatch.outbox.get_nowait
+        entry: Ending | None = self._dispatch.outbox.get()
+        try:
+            while True:
+                self._sort(entry, pending)
+                if len(pending.finished) >= BATCH:
+                    break
+                entry = get()
+        except queue.Empty:
+            pass
+        return pending
+
+    def _sort(self, entry: Ending | None, pending: _Pending) -> None:
+        if isinstance(entry, Attempt):
+            pending.freed[entry.claimed.queue] += 1
+            outcome = entry.outcome
+            if isinstance(outcome, Completed):
+                pending.finished.append(entry)
+            elif outcome is not None:
+                pending.others.append((entry, outcome))
+        elif isinstance(entry, GivenUp):
+            if entry.outcome is not None:
+                pending.others.append((entry.attempt, entry.outcome))
+            if not entry.attempt.over:
+                self._stuck.add(id(entry.attempt))
+                self._slots.mark_stuck(1)
+                log.error("an attempt does not end; its slot stays taken", extra=entry.attempt.log_fields())
+                self._on_stuck()
+        elif isinstance(entry, Freed):
+            if id(entry.attempt) in self._stuck:
+                self._stuck.discard(id(entry.attempt))
+                self._slots.mark_stuck(-1)
+                log.warning("a given-up attempt has ended; its slot is free", extra=entry.attempt.log_fields())
+            pending.freed[entry.attempt.claimed.queue] += 1
+        else:
+            pending.last = True
+
+    def _advance(self, pending: _Pending) -> None:
+        asked = time.monotonic()
+        batch = self._finish_and_claim(pending)
+        busy: Counter[str] = Counter()
+        if batch is not None:
+            busy = self._dispatch.hand_out(batch.claimed, asked=asked)
+            self._told(pending.finished, set(batch.lost))
+        rest = pending.freed - busy
+        if rest:
+            self._slots.release(rest, unheard=self._on_freed)
+
+    def _finish_and_claim(self, pending: _Pending) -> Batch | None:
+        while True:
+            live = [a for a in pending.finished if not a.dropped]
+            wants = {} if self._dispatch.closed or self._dispatch.keeper.dark else pending.freed
+            if not live and not wants:
+                return None
+            try:
+                batch = self._channel.advance([_finished(a) for a in live], wants)
+            except (StoreUnavailable, StoreFull) as error:
+                if self._away(error):
+                    return None
+            except Exception:
+                if len(live) <= 1:
+                    log.exception("an outcome cannot be recorded; left to rescue", extra=_fields(live))
+                    self._held.forget(a.claimed.token for a in live)
+                    return None
+                log.exception("a batch cannot be recorded; trying one by one")
+                for attempt in live:
+                    self._finish_and_claim(_Pending(finished=[attempt]))
+                return None
+            else:
+                self._back()
+                pending.finished = live
+                return batch
+
+    def _told(self, finished: Sequence[Attempt], lost: set[str]) -> None:
+        self._held.forget(a.claimed.token for a in finished)
+        for attempt in finished:
+            if attempt.claimed.token in lost:
+                log.warning("lost the claim of a job before its result was recorded", extra=attempt.log_fields())
+                continue
+            if attempt.ended - attempt.started > SLOW:
+                log.info("job finished", extra=attempt.log_fields())
+            elif log.isEnabledFor(logging.DEBUG):
+                log.debug("job finished", extra=attempt.log_fields())
+            if attempt.job is not None and attempt.result is not None:
+                self._hooks.completed(attempt.job, attempt.result)
+
+    def _record(self, attempt: Attempt, outcome: Outcome) -> None:
+        kept = self._try(attempt, outcome)
+        self._held.forget([attempt.claimed.token])
+        if isinstance(outcome, Dropped):
+            log.warning("attempt ended without a claim", extra={**attempt.log_fields(), "reason": outcome.reason})
+        elif not kept and isinstance(outcome, Ended):
+            log.info("job had been cancelled", extra=attempt.log_fields())
+        elif not kept:
+            log.warning("lost the claim of a job before its end was recorded", extra=attempt.log_fields())
+        elif isinstance(outcome, Failed):
+            again = "dead letters" if outcome.delay is None else f"again in {outcome.delay:.1f} s"
+            log.warning("job failed", extra={**attempt.log_fields(), "next": again, "error": outcome.error})
+            if attempt.job is not None and outcome.raised is not None:
+                self._hooks.failed(attempt.job, outcome.raised)
+        elif isinstance(outcome, Snoozed):
+            log.info("job put off", extra={**attempt.log_fields(), "reason": outcome.reason, "delay_s": outcome.delay})
+        elif isinstance(outcome, Ended):
+            log.info("job ended", extra={**attempt.log_fields(), "state": outcome.state, "reason": outcome.reason})
+
+    def _try(self, attempt: Attempt, outcome: Outcome) -> bool:
+        """Record it, as often as it takes; False when the claim was lost."""
+        while not attempt.dropped:
+            try:
+                kept = self._call(attempt, outcome)
+            except (StoreUnavailable, StoreFull) as error:
+                if self._away(error):
+                    return False
+            except Exception:
+                log.exception("an outcome cannot be recorded; left to rescue", extra=attempt.log_fields())
+                return False
+            else:
+                self._back()
+                return kept
+        return False
+
+    def _call(self, attempt: Attempt, outcome: Outcome) -> bool:
+        claimed, started, ended = attempt.claimed, attempt.started, attempt.ended
+        if isinstance(outcome, Failed):
+            return self._claims.fail(claimed, error=outcome.error, delay=outcome.delay, started=started, ended=ended)
+        if isinstance(outcome, Snoozed):
+            return self._claims.snooze(claimed, delay=outcome.delay, reason=outcome.reason, parked=outcome.parked)
+        if isinstance(outcome, Ended):
+            return self._claims.end(claimed, state=outcome.state, reason=outcome.reason, started=started, ended=ended)
+        return False
+
+    def _away(self, error: Exception) -> bool:
+        """Wait for the server; True when there is no more time to wait."""
+        if self._patience.fresh:
+            log.warning("cannot record how jobs ended; keeping it and trying again", extra={"error": str(error)})
+        wait = self._patience.wait()
+        if self._stopping.is_set():
+            log.error("outcomes are left to rescue: the server is away and the worker ends")
+            return True
+        self._stopping.wait(wait)
+        return False
+
+    def _back(self) -> None:
+        if not self._patience.fresh:
+            log.info("recording again")
+        self._patience.reset()
+
+
+def _finished(attempt: Attempt) -> Finished:
+    claimed, outcome = attempt.claimed, attempt.outcome
+    if not isinstance(outcome, Completed):
+        raise TypeError(f"expected a completed attempt, got {outcome!r}")
+    return Finished(
+        claimed.queue, claimed.id, claimed.token, outcome.value, attempt.started, attempt.ended, outcome.follow_ups
+    )
+
+
+def _fields(attempts: Sequence[Attempt]) -> dict[str, object]:
+    return attempts[0].log_fields() if attempts else {}

@@ -1,0 +1,99 @@
+"""Exact accounting of a worker's slots, a queue at a time.
+
+A slot is free, reserved (by a claim that is under way) or busy (by a job). A reserved slot belongs to the fetcher until
+its claim returns; a busy one to the finisher once the job ends, which may claim for it or release it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Slots:
+    """The slots of one worker; thread-safe."""
+
+    def __init__(self, capacity: Mapping[str, int]) -> None:
+        self._capacity = dict(capacity)
+        self._free = dict(capacity)
+        self._reserved: dict[str, int] = {}
+        self._stuck = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    @property
+    def total(self) -> int:
+        """All slots, whatever they do."""
+        return sum(self._capacity.values())
+
+    @property
+    def stuck(self) -> int:
+        """Slots whose attempt was given up while its thread goes on."""
+        return self._stuck
+
+    def reserve(self) -> dict[str, int]:
+        """Take every free slot, waiting until there is one; empty once `close()` was called."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or any(self._free.values()))
+            if self._closed:
+                return {}
+            self._reserved = {queue: n for queue, n in self._free.items() if n}
+            self._free = dict.fromkeys(self._free, 0)
+            return dict(self._reserved)
+
+    def settle(self, claimed: Mapping[str, int]) -> None:
+        """End the reservation: `claimed` slots are busy now, the others free again."""
+        with self._changed:
+            for queue, n in self._reserved.items():
+                self._free[queue] += n - claimed.get(queue, 0)
+            self._reserved = {}
+            self._changed.notify_all()
+
+    def release(self, counts: Mapping[str, int], *, unheard: Callable[[], None] | None = None) -> None:
+        """Make busy slots free. `unheard` is called when a claim is under way that does not listen to their queues."""
+        with self._changed:
+            for queue, n in counts.items():
+                self._free[queue] += n
+            deaf = bool(self._reserved) and any(queue not in self._reserved for queue in counts)
+            self._changed.notify_all()
+        if deaf and unheard is not None:
+            unheard()
+
+    def mark_stuck(self, change: int) -> None:
+        """Count a busy slot as stuck (+1), or as no longer stuck (-1)."""
+        with self._changed:
+            self._stuck += change
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Reserve nothing any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def busy(self) -> int:
+        """Slots that hold a job, the stuck ones included."""
+        with self._changed:
+            return self._busy()
+
+    def wait_idle(self, timeout: float | None, *, until: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until no slot is reserved or busy, stuck ones aside; False when `timeout` seconds went by before that,
+        or `until` says so (call `wake()` when its answer changes).
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: until() or self._idle(), timeout)
+            return self._idle()
+
+    def wake(self) -> None:
+        """Let `wait_idle` look at `until` again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _busy(self) -> int:
+        return self.total - sum(self._free.values()) - sum(self._reserved.values())
+
+    def _idle(self) -> bool:
+        return not self._reserved and self._busy() <= self._stuck

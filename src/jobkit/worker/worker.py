@@ -1,0 +1,355 @@
+"""The worker: builds its parts, starts them in order, and takes them down again so that nothing is lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
+
+from jobkit.envelopes import Envelopes
+from jobkit.errors import JobStopped, StoreFull, StoreUnavailable
+from jobkit.store.claims import Claims
+from jobkit.store.presence import Presence
+from jobkit.store.records import QueueRules
+from jobkit.store.sweeps import Sweeps
+from jobkit.worker.attempt import Attempt, Pipeline
+from jobkit.worker.commands import CommandListener, Heartbeat
+from jobkit.worker.dispatch import Dispatch
+from jobkit.worker.executors import LoopExecutor, ThreadExecutor
+from jobkit.worker.held import Held
+from jobkit.worker.hooks import Hooks
+from jobkit.worker.lease import LeaseKeeper
+from jobkit.worker.loop import Fetcher, Finisher
+from jobkit.worker.port import StorePort
+from jobkit.worker.resources import Resources
+from jobkit.worker.routes import Routes
+from jobkit.worker.slots import Slots
+from jobkit.worker.sweep import Sweeper
+from jobkit.worker.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jobkit.config import Settings
+    from jobkit.container import ContainerArg
+    from jobkit.jobs import ClaimPort, Job
+    from jobkit.processors import ProcessorRegistry
+    from jobkit.queues import QueueSet, QueueSpec
+    from jobkit.results import JobResult
+    from jobkit.store import Store
+    from jobkit.worker.parts import Part
+
+log = logging.getLogger("jobkit.worker")
+
+GRACE: Final = 10.0
+"""Seconds that an interrupted attempt has to end before it is given up."""
+LAST_CALLS: Final = 1.0
+"""Seconds that shutting down waits for a part at most, once the jobs have ended."""
+EXIT_DRAINED: Final = 0
+EXIT_FAILED: Final = 1
+
+
+class Worker:
+    """Runs the jobs of some queues in this process.
+
+    `run()` makes it the process's work: it takes SIGTERM and SIGINT, and gives the exit code. `start()`, `stop()` and
+    `join()` run it in threads beside something else, a web API for example; it then touches no signals.
+
+    Args:
+        store: where the jobs are.
+        settings: lease, shutdown_timeout (seconds), functions (patterns of plain functions that vanilla jobs may call),
+            max_payload, environment.
+        queues: the kit's queues.
+        registry: the processors.
+        container: what `JobKit(container=...)` was given; opened at the start, closed at the end.
+        names: the queues to serve; all when None.
+        on_completed: called with (job, result) once a finish is recorded; what it raises is logged.
+        on_failed: called with (job, error) once a failed attempt is recorded, its last one or not.
+        grace: seconds that an interrupted attempt has to end.
+
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        queues: QueueSet,
+        registry: ProcessorRegistry,
+        container: ContainerArg = None,
+        *,
+        names: Sequence[str] | None = None,
+        on_completed: Callable[[Job[Any], JobResult[Any]], object] | None = None,
+        on_failed: Callable[[Job[Any], BaseException], object] | None = None,
+        grace: float = GRACE,
+    ) -> None:
+        specs = [queues.get(name) for name in dict.fromkeys(names)] if names else list(queues)
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}".replace(":", "-")
+        self.queues = tuple(spec.name for spec in specs)
+        self._store = store
+        self._settings = settings
+        self._all_queues = queues
+        self._registry = registry
+        self._requests: queue.SimpleQueue[Literal["stop", "fail"]] = queue.SimpleQueue()
+        self._hurry = threading.Event()
+        self._own_process = False
+        self._failed = False
+        self._begun = False
+        self._ready = threading.Event()
+        self._leftover = False
+        self._supervisor: threading.Thread | None = None
+
+        rules = {spec.name: rules_of(spec) for spec in specs}
+        self._claims = Claims(store, self.name, rules, settings.lease)
+        self._sweeps = Sweeps(store)
+        self._presence = Presence(store, self.name, self.queues)
+        self._slots = Slots({spec.name: spec.concurrency for spec in specs})
+        self._held = Held()
+        self._hooks = Hooks(on_completed, on_failed, on_crash=self._crashed)
+        self._envelopes = Envelopes(queues, settings.max_payload)
+        self._container = container
+        self._grace = grace
+
+    def run(self, *, leave: Callable[[int], NoReturn] = os._exit) -> int:
+        """Work until a signal, a shutdown command or a failure; then answer the exit code.
+
+        The first SIGTERM or SIGINT stops claiming and waits up to `shutdown_timeout` for running jobs; what is left
+        then, or at the second signal, is put back. Answers 0 when it was stopped, 1 when it failed: half of its slots
+        are held by attempts that do not end, or a part crashed. Threads that do not end would keep the process alive,
+        so with any left it ends by `leave(code)`.
+
+        Raises RuntimeError outside the main thread, and what `start` raises.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("Worker.run() takes the process's signals: call it in the main thread, or use start()")
+        self._own_process = True
+        before = {each: signal.signal(each, self._on_signal) for each in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self.start()
+            self.join()
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+        code = EXIT_FAILED if self._failed else EXIT_DRAINED
+        log.info("worker ended", extra={"worker": self.name, "exit_code": code})
+        if self._leftover:
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            leave(code)
+        return code
+
+    def start(self) -> None:
+        """Begin to work; returns once it is registered and claims.
+
+        Raises StoreUnavailable or UnsuitableServer where Redis cannot be used, MissingProvider or DeclarationError
+        where the container lacks what the processors need, RuntimeError at a second call. Nothing is left running then.
+        """
+        if self._begun:
+            raise RuntimeError("worker: expected one start(), got a second; make a new worker")
+        self._begun = True
+        self._store.check(self._settings.environment)
+        self._build()
+        try:
+            self._open()
+        except BaseException:
+            self._resources.close()
+            self._loop.stop()
+            self._loop.join(LAST_CALLS)
+            raise
+        for part in self._parts:
+            part.start()
+        self._supervisor = threading.Thread(target=self._supervise, name="jobkit-supervisor", daemon=True)
+        self._supervisor.start()
+        log.info(
+            "worker started",
+            extra={
+                "worker": self.name,
+                "queues": list(self.queues),
+                "slots": self._slots.total,
+                "jobs": len(self._registry),
+            },
+        )
+
+    def stop(self, *, now: bool = False) -> None:
+        """Ask it to end: claim nothing more, let running jobs finish for up to `shutdown_timeout` seconds.
+
+        With `now` they are not waited for. Returns at once; `join` waits.
+        """
+        if now:
+            self._hurry.set()
+            self._slots.wake()
+        self._requests.put("stop")
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end, `timeout` seconds at most; True when it has ended, or was never started."""
+        supervisor = self._supervisor
+        if supervisor is None:
+            return True
+        supervisor.join(timeout)
+        return not supervisor.is_alive()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended, or is ending, because it could not go on."""
+        return self._failed
+
+    def stop_job(self, job_id: str) -> bool:
+        """Stop the running attempt of a job; False when it does not run here."""
+        attempts = self._held.of_job(job_id)
+        self._watchdog.interrupt(attempts, JobStopped)
+        return bool(attempts)
+
+    def stop_all(self) -> None:
+        """Stop all running attempts."""
+        self._watchdog.interrupt(self._held.all(), JobStopped)
+
+    def _build(self) -> None:
+        """Make the parts; they are tied to one another here and nowhere else."""
+        crashed, claims = self._crashed, self._claims
+        pipeline = Pipeline(
+            queues=self._all_queues,
+            make_port=self._port,
+            new_job=self._envelopes.new_job,
+            functions=self._settings.functions,
+        )
+        self._dispatch = dispatch = Dispatch(pipeline, claims, self._held, lease=self._settings.lease)
+        self._threads = ThreadExecutor(pipeline, slots=self._slots.total, on_end=dispatch.ended)
+        self._loop = LoopExecutor(pipeline, slots=self._slots.total, on_end=dispatch.ended)
+        self._watchdog = Watchdog(grace=self._grace, on_give_up=dispatch.give_up, on_crash=crashed)
+        self._keeper = LeaseKeeper(
+            self._held, claims.renew, lease=self._settings.lease, on_lost=dispatch.lost, on_crash=crashed
+        )
+        dispatch.threads, dispatch.loop = self._threads, self._loop
+        dispatch.watchdog, dispatch.keeper = self._watchdog, self._keeper
+        self._pipeline = pipeline
+        self._resources = Resources(self._container, self._loop)
+        self._fetcher = Fetcher(claims.channel("claim"), self._slots, dispatch, on_crash=crashed)
+        self._finisher = Finisher(
+            claims,
+            self._slots,
+            dispatch,
+            self._held,
+            self._hooks,
+            on_freed=self._fetcher.nudge,
+            on_stuck=self._stuck,
+            on_crash=crashed,
+        )
+        self._helpers: list[Part] = [
+            self._hooks,
+            self._watchdog,
+            self._keeper,
+            Sweeper(self._sweeps.sweep, on_crash=crashed),
+            Heartbeat(lambda busy: self._presence.beat(busy=busy), lambda: len(self._held) > 0, on_crash=crashed),
+            CommandListener(self._presence.commands, self, on_crash=crashed),
+        ]
+        self._parts: list[Part] = [*self._helpers, self._finisher, self._fetcher]
+
+    def _open(self) -> None:
+        if self._resources.needs_loop:
+            self._loop.start()
+        routes = Routes(self._registry, self._resources.open())
+        self._pipeline.routes = routes
+        if routes.any_async and not self._resources.needs_loop:
+            self._loop.start()
+        self._threads.start()
+        self._sweeps.publish(self._claims.rules)
+        self._presence.birth()
+
+    def _port(self, attempt: Attempt) -> ClaimPort:
+        return StorePort(attempt, self._claims, self._envelopes.new_job)
+
+    def _on_signal(self, number: int, _: object) -> None:
+        # A handler may run between any two lines of the main thread, so it takes no lock: SimpleQueue.put needs none,
+        # and what needs one is done in a thread.
+        if self._requests.empty() and not self._ready.is_set():
+            self._ready.set()
+            log.info("signal: finishing what runs", extra={"signal": signal.Signals(number).name})
+            self._requests.put("stop")
+        else:
+            threading.Thread(target=self.stop, kwargs={"now": True}, daemon=True).start()
+
+    def _stuck(self) -> None:
+        if self._slots.stuck * 2 >= self._slots.total:
+            log.critical(
+                "half of the slots are held by attempts that do not end: the worker ends",
+                extra={"stuck": self._slots.stuck, "slots": self._slots.total},
+            )
+            self._requests.put("fail")
+
+    def _crashed(self, part: str) -> None:
+        log.critical("the worker ends: a part of it crashed", extra={"part": part})
+        self._requests.put("fail")
+
+    def _supervise(self) -> None:
+        """Wait for the reason to end, then end: running jobs first, what they need after them."""
+        self._failed = self._requests.get() == "fail"
+        deadline = time.monotonic() + self._settings.shutdown_timeout
+        self._dispatch.close()
+        self._fetcher.stop()
+        self._slots.wait_idle(self._settings.shutdown_timeout, until=self._hurry.is_set)
+        left = self._withdraw()
+        self._finisher.stop()
+        self._finisher.join(max(LAST_CALLS, deadline - time.monotonic()) if not self._hurry.is_set() else LAST_CALLS)
+        self._close(left)
+        self._put_back(left)
+
+    def _withdraw(self) -> list[Attempt]:
+        """The attempts that are still running: nothing of what they do from here on is recorded."""
+        return [attempt for attempt in self._held.all() if attempt.withdraw()]
+
+    def _close(self, left: list[Attempt]) -> None:
+        self._threads.stop()
+        stray = [attempt for attempt in left if not attempt.is_async and not attempt.over]
+        if not stray and self._slots.stuck == 0:
+            self._threads.join(LAST_CALLS)
+        for part in self._helpers:
+            part.stop()
+        self._fetcher.join(LAST_CALLS)
+        for part in self._helpers:
+            part.join(LAST_CALLS)
+        self._loop.cancel()
+        try:
+            self._resources.close()
+        except Exception:
+            log.exception("closing the container failed")
+        self._loop.stop()
+        ended = self._loop.join(LAST_CALLS)
+        self._leftover = bool(stray) or self._slots.stuck > 0 or not ended or self._loop.has_strays()
+        try:
+            self._presence.death()
+        except (StoreUnavailable, StoreFull):
+            log.warning("could not unregister: the server is away; the registration runs out by itself")
+
+    def _put_back(self, left: list[Attempt]) -> None:
+        """Return what did not end, as the last call. In a host process threads go on, so theirs are not returned."""
+        returned = [a for a in left if self._own_process or a.is_async or a.over]
+        if len(returned) < len(left):
+            log.warning(
+                "jobs go on in threads of this process; their leases run out and they run again elsewhere",
+                extra={"jobs": [a.claimed.id for a in left if a not in returned]},
+            )
+        if not returned:
+            return
+        try:
+            lost = self._claims.put_back([a.claimed for a in returned])
+        except (StoreUnavailable, StoreFull):
+            log.warning("unfinished jobs are left to rescue: the server is away", extra={"jobs": len(returned)})
+        else:
+            log.info("put back unfinished jobs", extra={"jobs": len(returned) - len(lost)})
+
+
+def rules_of(spec: QueueSpec) -> QueueRules:
+    """A queue's retention as the store's scripts take it."""
+    kept = spec.retention
+    return QueueRules(
+        keep_done=kept.completed,
+        keep_dead=kept.failed,
+        done_age_ms=round((kept.completed_age or 0) * 1000),
+        dead_age_ms=round((kept.failed_age or 0) * 1000),
+    )
