@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from jobkit.envelopes import Envelopes
-from jobkit.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout
-from jobkit.jobs import JobStatus
+from jobkit.errors import DeclarationError, JobCancelled, JobFailed, JobNotFound, ResultTimeout
+from jobkit.jobs import JobStatus, running_job
 from jobkit.payloads import Payload, R_co, kind
 from jobkit.results import Draft
 from jobkit.statuses import job_status
@@ -165,6 +165,12 @@ class _Waiting:
     """How long a waiter still waits, and for what."""
 
     def __init__(self, job_id: str, timeout: Seconds | None) -> None:
+        waiter = running_job.get()
+        if waiter is not None:
+            raise DeclarationError(
+                f"job {waiter} asked to wait for the result of job {job_id}: it would hold its slot until the other, "
+                "which may need that slot, has ended. Let the other follow: JobResult.completed(then=[...])",
+            )
         self._id = job_id
         self._timeout = None if timeout is None else seconds(timeout, "result(timeout=)")
         self._end = None if self._timeout is None else time.monotonic() + self._timeout

@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
+from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, overload
 
 import attrs
 from typing_extensions import TypeVar
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Q = ParamSpec("Q")
+
+
+running_job: Final[ContextVar[str | None]] = ContextVar("jobkit_job", default=None)
+"""The id of the job whose attempt runs in this context. A processor that waits for another job's result would hold the
+slot which that job may need, so handles refuse to wait where this is set."""
 
 
 class JobState(enum.StrEnum):

@@ -1,0 +1,305 @@
+"""JobKit: puts the parts together, starts and stops them. Nothing else constructs parts."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
+
+from jobkit.admin import Jobs
+from jobkit.client import Client
+from jobkit.config import Settings
+from jobkit.envelopes import Envelopes
+from jobkit.errors import DeclarationError
+from jobkit.jobs import Job, JobHandle
+from jobkit.payloads import Payload
+from jobkit.queues import QueueSet, QueueSpec
+from jobkit.results import Draft, JobResult, as_draft, draft
+from jobkit.store import Store
+from jobkit.timing import Seconds
+
+if TYPE_CHECKING:
+    from jobkit.container import ContainerArg
+    from jobkit.embedded import EmbeddedServer
+    from jobkit.inline import Inline
+    from jobkit.processors import Entries, ProcessorRegistry
+    from jobkit.worker import Worker
+
+T = TypeVar("T")
+
+OnCompleted: TypeAlias = Callable[[Job[Any], JobResult[Any]], None]
+OnFailed: TypeAlias = Callable[[Job[Any], BaseException], None]
+
+_EMBEDDED = "embedded:"
+
+
+class JobKit:
+    """An application's background jobs: its queues, its processors, one Redis.
+
+    Making one reads settings and checks declarations; it opens nothing. The first call that needs Redis connects (and
+    starts the embedded server where the settings say `embedded://`); processors are imported, and the container is
+    made, when a worker starts.
+
+    Args:
+        settings: what the environment decides; read from JOBKIT_ variables when None.
+        queues: every queue of the application.
+        processors: a module's path, a module, a Processor, or a list of these; entry points of the group
+            `jobkit.processors` are taken besides.
+        container: a dependency-injector container class, a function that makes one, a ContainerView, or an async
+            context manager that yields ready objects. Opened when a worker starts, closed when it ends.
+        on_completed: called in the worker after a job's finish was recorded, with the job and its result.
+        on_failed: called in the worker after a failed attempt was recorded, with the job and the error; it was the last
+            one where `job.attempt == job.attempts`. What a hook raises is logged and changes nothing.
+
+    Raises:
+        DeclarationError: a declaration is wrong; the message says what was expected.
+        ConfigurationError: a setting is wrong.
+
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        queues: Iterable[QueueSpec],
+        processors: Entries = None,
+        container: ContainerArg = None,
+        on_completed: OnCompleted | None = None,
+        on_failed: OnFailed | None = None,
+    ) -> None:
+        given: object = settings
+        if given is not None and not isinstance(given, Settings):
+            raise DeclarationError(f"JobKit: expected Settings first, got {settings!r:.200}")
+        self.settings = Settings() if settings is None else settings
+        self.queues = QueueSet(queues, self.settings.queues)
+        self._processors = processors
+        self._container = container
+        self._on_completed = on_completed
+        self._on_failed = on_failed
+        self._lock = threading.RLock()
+        self._server: EmbeddedServer | None = None
+        self._store: Store | None = None
+
+    # What it is made of
+
+    @property
+    def store(self) -> Store:
+        """The door to Redis, opened at the first use. Raises StoreUnavailable or UnsuitableServer."""
+        with self._lock:
+            if self._store is None:
+                store = Store.open(self._url())
+                try:
+                    store.check(self.settings.environment)
+                except BaseException:
+                    store.close()
+                    self._release()
+                    raise
+                self._store = store
+            return self._store
+
+    @property
+    def redis_url(self) -> str:
+        """The URL that RQ's tools take to look at the same queues."""
+        return self.store.url or ""
+
+    @cached_property
+    def registry(self) -> ProcessorRegistry:
+        """The processors by name; importing them is what makes a worker heavier than a client."""
+        from jobkit.processors import load_processors  # noqa: PLC0415 - clients never load dependency_injector
+
+        return load_processors(self._processors)
+
+    @property
+    def jobs(self) -> Jobs:
+        """Jobs, queues and workers as an operator asks about them."""
+        return Jobs(self.store, self.queues)
+
+    @cached_property
+    def _envelopes(self) -> Envelopes:
+        return Envelopes(self.queues, self.settings.max_payload)
+
+    @property
+    def _client(self) -> Client:
+        return Client(self.store, self._envelopes)
+
+    @property
+    def _inline(self) -> Inline:
+        from jobkit.inline import Inline  # noqa: PLC0415 - as in registry
+
+        return Inline(self.registry, self._container)
+
+    # Enqueueing
+
+    def enqueue(
+        self,
+        payload: Payload[T] | Draft[T],
+        /,
+        *,
+        delay: Seconds = 0.0,
+        at: datetime | None = None,
+        job_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> JobHandle[T]:
+        """Store a job; when this returns it is on Redis.
+
+        Args:
+            payload: what the job carries, or a draft (which brings its own options).
+            delay: seconds (or timedelta) before it may start, by the server's clock.
+            at: a moment with a timezone before which it does not start; exclusive with `delay`.
+            job_id: letters, digits, _ and -. One id makes one job, so an enqueue whose answer was lost may be repeated.
+            tags: labels for logs, status and filters.
+
+        Raises:
+            WrongPayload, NotSerialisable, PayloadTooLarge, UnknownQueue: the payload, named with its field.
+            DeclarationError: an option.
+            StoreUnavailable: no answer from Redis in time. The job may be stored: repeat with the same `job_id`.
+            StoreFull: Redis refused it; nothing was stored.
+
+        """
+        return self._client.enqueue(_drafted(payload, delay, at, job_id, tags))
+
+    async def aenqueue(
+        self,
+        payload: Payload[T] | Draft[T],
+        /,
+        *,
+        delay: Seconds = 0.0,
+        at: datetime | None = None,
+        job_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> JobHandle[T]:
+        """As `enqueue`, on the running event loop."""
+        return await self._client.aenqueue(_drafted(payload, delay, at, job_id, tags))
+
+    def enqueue_many(self, payloads: Iterable[Payload[T] | Draft[T]], /) -> Sequence[JobHandle[T]]:
+        """Store many jobs, 500 a call; all are checked before the first is sent.
+
+        Raises what `enqueue` raises. Where Redis goes away midway the calls before are stored: give drafts, whose ids
+        are theirs, and repeat the whole.
+        """
+        return self._client.enqueue_many([as_draft(item, "enqueue_many") for item in payloads])
+
+    async def aenqueue_many(self, payloads: Iterable[Payload[T] | Draft[T]], /) -> Sequence[JobHandle[T]]:
+        """As `enqueue_many`, on the running event loop."""
+        return await self._client.aenqueue_many([as_draft(item, "enqueue_many") for item in payloads])
+
+    @overload
+    def handle(self, job_id: str, /) -> JobHandle[object]: ...
+    @overload
+    def handle(self, job_id: str, of: type[Payload[T]], /) -> JobHandle[T]: ...
+    def handle(self, job_id: str, of: type[Payload[Any]] | None = None, /) -> JobHandle[Any]:
+        """A handle on an earlier job; `of` is its payload class, which types the result. Asks Redis nothing."""
+        return self._client.handle(job_id, of)
+
+    # Running
+
+    def run(self, payload: Payload[T], /) -> JobResult[T]:
+        """Run the payload's processor here and now, without Redis; raises what it raises.
+
+        Follow-ups are in the result's `then`, for the caller to enqueue.
+        """
+        return self._inline.run(payload)
+
+    async def arun(self, payload: Payload[T], /) -> JobResult[T]:
+        """As `run`, on the running event loop."""
+        return await self._inline.arun(payload)
+
+    def worker(self, *queues: str) -> Worker:
+        """A worker for the named queues (default: all), not yet started.
+
+        Raises:
+            UnknownQueue: a name is none of the kit's; the message suggests the nearest.
+            DeclarationError: a processor is wrong, or two carry one name.
+            StoreUnavailable, UnsuitableServer: the server.
+
+        """
+        from jobkit.worker import Worker  # noqa: PLC0415 - as in registry
+
+        return Worker(
+            self.store,
+            self.settings,
+            self.queues,
+            self.registry,
+            self._container,
+            names=queues or None,
+            on_completed=self._on_completed,
+            on_failed=self._on_failed,
+        )
+
+    @contextmanager
+    def running(self, *queues: str, workers: bool | None = None) -> Iterator[Self]:
+        """The kit with a worker in this process, in threads: started on entry, drained and closed on exit.
+
+        Args:
+            queues: which to serve; default all.
+            workers: whether to start one; None means in every environment but `test`, where nothing starts by itself.
+
+        """
+        start = not self.settings.testing if workers is None else workers
+        with self:
+            if not start:
+                yield self
+                return
+            worker = self.worker(*queues)
+            worker.start()
+            try:
+                yield self
+            finally:
+                worker.stop()
+                worker.join()
+
+    # Lifecycle
+
+    def close(self) -> None:
+        """Close connections, and leave the embedded server, which stops when nobody else uses it."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+            self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _url(self) -> str:
+        url = self.settings.redis_url
+        if not url.startswith(_EMBEDDED):
+            return url
+        embedded = importlib.import_module("jobkit.embedded")
+        self._server = embedded.EmbeddedServer.acquire(embedded.embedded_path(url))
+        server_url: str = self._server.url
+        return server_url
+
+    def _release(self) -> None:
+        if self._server is not None:
+            self._server.release()
+            self._server = None
+
+
+def _drafted(
+    payload: Payload[T] | Draft[T],
+    delay: Seconds,
+    at: datetime | None,
+    job_id: str | None,
+    tags: Mapping[str, str] | None,
+) -> Draft[T]:
+    if isinstance(payload, Draft):
+        if delay or at is not None or job_id is not None or tags:
+            raise DeclarationError(
+                "enqueue: a draft brings its own options; expected it alone, got options beside it. Give them to "
+                "draft(...)",
+            )
+        return payload
+    if delay == 0.0 and delay is not False and at is None and job_id is None and not tags:
+        return as_draft(payload, "enqueue")
+    return draft(payload, delay=delay, at=at, job_id=job_id, tags=tags)
