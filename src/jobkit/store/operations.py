@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -35,12 +36,14 @@ _READ: Final = (
     "started_at",
     "ended_at",
     "timeout",
+    "jk_timeout",
 )
 
 
 def record(job: NewJob, block: int) -> tuple[Any, ...]:
     """A job as the seven values of a script's record."""
-    return (job.id, job.data, job.timeout, job.extra, job.delay_ms, job.due_ms, block)
+    whole = int(job.timeout)
+    return (job.id, job.data, whole if whole == job.timeout else job.timeout, job.extra, job.delay_ms, job.due_ms, block)
 
 
 def blocks(keys: Keys, queues: Sequence[str]) -> tuple[list[str], Mapping[str, int]]:
@@ -210,8 +213,15 @@ def job_fields(job_id: str, hash_: Mapping[str, bytes | None], due: bytes | None
         started_at=read_time(hash_.get("started_at")),
         ended_at=read_time(hash_.get("ended_at")),
         due_at=unix_time(float(due)) if due else None,
-        timeout=_number(hash_.get("timeout"), float, None),
+        timeout=_timeout(hash_),
     )
+
+
+def _timeout(hash_: Mapping[str, bytes | None]) -> float | None:
+    """RQ's whole seconds, or the exact ones of jk_timeout where nobody has changed RQ's since."""
+    whole = _number(hash_.get("timeout"), float, None)
+    exact = _number(hash_.get("jk_timeout"), float, None)
+    return exact if exact is not None and math.ceil(exact) == whole else whole
 
 
 def _number(raw: bytes | None, kind: Callable[[bytes], Any], default: Any) -> Any:

@@ -13,7 +13,8 @@ end
 
 local function fields(id)
   return redis.pcall('HMGET', job_key(id), 'status', 'data', 'jk', 'timeout', 'jk_failed', 'jk_epoch', 'jk_rescues',
-                     'jk_parked', 'enqueued_at', 'jk_token', 'jk_dead', 'ttl', 'retries_left', 'created_at')
+                     'jk_parked', 'enqueued_at', 'jk_token', 'jk_dead', 'ttl', 'retries_left', 'created_at',
+                     'jk_timeout')
 end
 
 local function start(base, queue, id, h, token, worker, lease, out, leases, wips)
@@ -28,11 +29,13 @@ local function start(base, queue, id, h, token, worker, lease, out, leases, wips
   elseif h[12] or not h[3] then
     call('PERSIST', job_key(id))  -- a vanilla client's time to live ends with the claim
   end
+  local timeout = h[4] or ''
+  if h[15] and math.ceil(tonumber(h[15]) or 0) == tonumber(timeout) then timeout = h[15] end
   leases[#leases + 1] = NOW + lease
   leases[#leases + 1] = member(id, token)
   wips[#wips + 1] = FAR
   wips[#wips + 1] = member(id, token)
-  out[#out + 1] = {queue, id, token, h[2] or '', h[3] or '', h[4] or '', h[5] or 0, epoch, h[7] or 0, h[8] or 0,
+  out[#out + 1] = {queue, id, token, h[2] or '', h[3] or '', timeout, h[5] or 0, epoch, h[7] or 0, h[8] or 0,
                    h[9] or '', h[13] or ''}
 end
 

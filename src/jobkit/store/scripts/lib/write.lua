@@ -4,11 +4,14 @@ local RECORD = 7
 local pushed = {}
 
 -- Writes one job; the push itself waits for `flush_pushes`, so that a batch costs one RPUSH a queue.
+-- RQ reads whole seconds only, so `timeout` is rounded up and jk_timeout keeps a fractional one as it was given.
 -- Answers 1 where it was created and 0 where a job of that id exists: an enqueue may be repeated safely.
 local function write_job(base, id, data, timeout, extra, delay, due)
   local key = job_key(id)
   if call('EXISTS', key) == 1 then return 0 end
   delay, due = tonumber(delay), tonumber(due)
+  local exact = string.find(timeout, '[.e]') and timeout
+  if exact then timeout = math.ceil(tonumber(exact)) end
   if delay > 0 then due = NOW + delay end
   if due > NOW then
     call('HSET', key, 'data', data, 'origin', queue_name(base), 'status', 'scheduled', 'timeout', timeout,
@@ -21,6 +24,7 @@ local function write_job(base, id, data, timeout, extra, delay, due)
     pushed[base] = pushed[base] or {}
     pushed[base][#pushed[base] + 1] = id
   end
+  if exact then call('HSET', key, 'jk_timeout', exact) end
   return 1
 end
 
