@@ -162,5 +162,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     "; did you mean 'backoff'?"
     """
     spelt = {each.casefold(): each for each in known}
-    near = difflib.get_close_matches(word.casefold(), spelt, n=1, cutoff=0.6)
+    folded = word.casefold()
+    near = difflib.get_close_matches(folded, spelt, n=1, cutoff=0.6)
+    if not near and len(folded) > 2:  # noqa: PLR2004 - "prod" means "production", "p" may mean anything
+        near = [each for each in spelt if each.startswith(folded)]
     return f"; did you mean {spelt[near[0]]!r}?" if near else ""
