@@ -29,6 +29,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FileStore]:
+    """Give a file store with one file, for which it is always second 1000."""
     with FileStore(tmp_path / "files", secret=b"key", now=lambda: 1000.0) as store:
         store.put("t/a.pdf", b"content")
         yield store
@@ -36,6 +37,7 @@ def store(tmp_path: Path) -> Iterator[FileStore]:
 
 @pytest.fixture
 def invoices(tmp_path: Path) -> SqlInvoices:
+    """Give a repository with the invoice inv_1 of tenant t."""
     database = Database(f"sqlite:///{tmp_path / 'db.sqlite3'}")
     database.create()
     repository = SqlInvoices(database)
@@ -44,6 +46,7 @@ def invoices(tmp_path: Path) -> SqlInvoices:
 
 
 def files_at(url: str, *, now: float = 1000.0, secret: str = "key") -> HttpFiles:  # noqa: S107 - a test's key
+    """Make the app's side of the file store, for which it is second `now`."""
     return HttpFiles(url, secret=secret, good_for=60, now=lambda: now)
 
 
@@ -93,7 +96,7 @@ def test_a_pdf_without_text_is_unreadable() -> None:
 def test_without_tesseract_a_scan_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On a machine without Tesseract a scan is unreadable, and the error names the packages."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DocumentUnreadable, match="apt-get install tesseract-ocr.*brew install tesseract"):
+    with pytest.raises(DocumentUnreadable, match=r"apt-get install tesseract-ocr.*brew install tesseract"):
         DocumentReader().read(batch(1)[0].render(), "image/png")
 
 

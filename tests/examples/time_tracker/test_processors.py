@@ -78,6 +78,7 @@ class Slices:
 
 
 def run(desk: Desk, *, attempt: int = 1, port: MemoryPort | None = None) -> JobResult[InvoiceFields]:
+    """Run one attempt of three."""
     payload = ProcessInvoice(tenant_id="t_acme", invoice_id="inv_7")
     job = Job(payload=payload, id="job7", attempt=attempt, attempts=3, epoch=attempt, port=port or MemoryPort())
     result: JobResult[InvoiceFields] = process_invoice.fn(job, Slices.view(desk))
