@@ -5,6 +5,7 @@
 -- bound the caller's batch (at most 500)
 -- invariant no attempt is used and no result entry is written
 --@include keys own
+pass_when_full(block(1))
 local lost, rung = {}, {}
 for i = tonumber(ARGV[3]), 1, -1 do
   local at = 4 + (i - 1) * 3

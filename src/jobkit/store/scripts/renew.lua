@@ -7,6 +7,7 @@
 -- invariant a lease is never created here, only extended
 --@include keys own
 local worker, lease, lost = ARGV[2], tonumber(ARGV[3]), {}
+pass_when_full(block(1))
 local ttl = math.ceil(lease / 1000) * 4
 for i = 1, tonumber(ARGV[4]) do
   local at = 5 + (i - 1) * 3

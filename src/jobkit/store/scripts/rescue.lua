@@ -4,20 +4,24 @@
 --       (base64 of zlib)   6 the same in one line
 -- reply {rescued, poisoned, released}; together as many as the bound means: there may be more
 -- bound the caller's, at most 200, and 200 deletions
--- invariant only a token that is still the job's own is rescued; a job canceled or gone only gives up what it held; the
---       retry budget is not touched; nothing is rescued during the grace after an outage
+-- invariant only a token that is still the job's own is rescued; a job that ended or is gone only gives up what it held;
+--       a key that no longer holds a hash goes to the list, where the claim quarantines it; the retry budget is not
+--       touched; nothing is rescued during the grace after an outage
 --@include keys own result trim
+local ENDED = {finished = true, failed = true, stopped = true, canceled = true}
 if tonumber(call('GET', GRACE) or 0) > NOW then return {0, 0, 0} end
 local base = block(1)
 local rescued, poisoned, released = 0, 0, 0
 local late = call('ZRANGEBYSCORE', KEYS[base + Q.LEASE], '-inf', NOW, 'LIMIT', 0, tonumber(ARGV[2]))
 for _, entry in ipairs(late) do
-  local id, token = string.match(entry, '^([^:]+):(.*)$')
+  local id, token = string.match(entry, '^(.+):([^:]+)$')
   local h = id and redis.pcall('HMGET', job_key(id), 'jk_token', 'status', 'jk_exec', 'worker_name', 'jk_rescues') or {}
-  if h.err then h = {} end
   call('ZREM', KEYS[base + Q.LEASE], entry)
-  if id then release(base, id, token, h[3], h[4] or nil) end
-  if not id or h[1] ~= token or h[2] ~= 'started' then
+  if id then release(base, id, token, h[3], h[4]) end
+  if h.err then
+    rescued = rescued + 1
+    call('LPUSH', KEYS[base + Q.LIST], id)
+  elseif not id or h[1] ~= token or ENDED[h[2]] then
     released = released + 1
     if id and h[1] == token then call('HDEL', job_key(id), 'jk_token', 'jk_exec') end
   else

@@ -3,20 +3,23 @@
 -- ARGV  2 id
 -- reply 'queued', or the status that cannot be retried ('queued' jobs answer 'waiting'), or 'missing'
 -- bound constant
--- invariant the job's results of earlier attempts stay; its steps are kept, so that what was done is not redone
+-- invariant the job's results of earlier attempts stay; its steps are kept, so that what was done is not redone;
+--       an attempt that still holds a claim loses it
 --@include keys own
 local base, id = block(1), ARGV[2]
 local key = job_key(id)
-local status = call('HGET', key, 'status')
+local h = call('HMGET', key, 'status', 'jk_token', 'jk_exec', 'worker_name')
+local status = h[1]
 if not status then return 'missing' end
 if status == 'queued' then return 'waiting' end
 if status ~= 'failed' and status ~= 'stopped' and status ~= 'canceled' and status ~= 'scheduled' then return status end
+if h[2] then release(base, id, h[2], h[3], h[4]) end  -- RQ's tools canceled it while it ran: that attempt is over
 for _, zset in ipairs({Q.FAILED, Q.CANCELED, Q.SCHEDULED, Q.DEAD, Q.GONE}) do call('ZREM', KEYS[base + zset], id) end
 call('HSET', key, 'status', 'queued', 'enqueued_at', ISO)
 if status ~= 'scheduled' then
   call('HDEL', key, 'jk_dead', 'jk_failed', 'jk_rescues', 'jk_reason', 'jk_error', 'ended_at', 'jk_progress')
 end
-call('HDEL', key, 'jk_parked', 'worker_name')
+call('HDEL', key, 'jk_token', 'jk_exec', 'jk_parked', 'worker_name')
 call('PERSIST', key)
 call('RPUSH', KEYS[base + Q.LIST], id)
 call('SADD', QUEUES, KEYS[base + Q.LIST])

@@ -5,6 +5,7 @@
 -- bound constant
 -- invariant only the owner of the claim writes steps
 --@include keys own
+pass_when_full(block(1))
 local state = standing(block(1), ARGV[2], ARGV[3])
 if state ~= 'own' then return 'lost' end
 call('HSET', P .. ':jk:steps:' .. ARGV[2], ARGV[4], ARGV[5])

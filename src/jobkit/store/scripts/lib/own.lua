@@ -19,18 +19,27 @@ local function release(base, id, token, has_execution, worker)
   end
 end
 
--- 'own': the caller owns the record; with it, whether execution keys and steps were written. 'done': this very token ended the attempt before and the reply was lost.
--- 'lost': somebody else owns it, or it is canceled, stopped or gone; what the token still held is given up.
+-- A full server refuses a script whose first write may grow it, and lets this no-op and all behind it pass: what
+-- runs may go on and end.
+local function pass_when_full(base) call('ZREM', KEYS[base + Q.LEASE], '') end
+
+-- 'own': the caller owns the record; with it, whether execution keys and steps were written.
+-- 'done': this very token ended the attempt before and the reply was lost.
+-- 'lost': somebody else owns it, or it is canceled, stopped or gone; what the token still held is given up. A key that
+-- no longer holds a hash keeps its lease: rescue brings it to the dead letters.
 local function standing(base, id, token)
-  local h = call('HMGET', job_key(id), 'jk_token', 'status', 'jk_done', 'jk_exec', 'worker_name', 'jk_steps')
+  local h = redis.pcall('HMGET', job_key(id), 'jk_token', 'status', 'jk_done', 'jk_exec', 'worker_name', 'jk_steps')
+  if h.err then return 'lost' end
   if h[1] == token and h[2] ~= 'canceled' and h[2] ~= 'stopped' then
     if call('ZSCORE', KEYS[base + Q.LEASE], member(id, token)) then return 'own', h[4], h[6] end
     return 'lost'
   end
   if h[3] == token then return 'done' end
+  release(base, id, token, h[4], h[5])
   if h[1] == token then
-    release(base, id, token, h[4], h[5])
     call('HDEL', job_key(id), 'jk_token', 'jk_exec')
+  elseif not h[2] and call('EXISTS', job_key(id)) == 0 then
+    call('UNLINK', P .. ':jk:steps:' .. id)
   end
   return 'lost'
 end

@@ -5,8 +5,11 @@ local function promote_due(base, bound)
   call('ZREM', KEYS[base + Q.SCHEDULED], unpack(due))
   local ready = {}
   for _, id in ipairs(due) do
-    if redis.pcall('HGET', job_key(id), 'status') == 'scheduled' then
+    local status = redis.pcall('HGET', job_key(id), 'status')
+    if status == 'scheduled' then
       call('HSET', job_key(id), 'status', 'queued', 'enqueued_at', ISO)
+      ready[#ready + 1] = id
+    elseif type(status) == 'table' then  -- no hash: the claim quarantines it
       ready[#ready + 1] = id
     end
   end
