@@ -92,7 +92,12 @@ def start_worker(world: World, store_url: str, tmp_path: Path) -> Iterator[Calla
 
         def start(name: str = "worker", **environment: str) -> WorkerProcess:
             own = {"JOBKIT_REDIS_URL": store_url, "JOBKIT_ENVIRONMENT": "local", **world.environment, **environment}
-            return stack.enter_context(WorkerProcess(tmp_path / f"{name}.log", own))
+            worker = stack.enter_context(WorkerProcess(tmp_path / f"{name}.log", own))
+            stack.callback(tell, worker)
+            return worker
+
+        def tell(worker: WorkerProcess) -> None:
+            print(f"{worker.log.name}:", *worker.log.read_text().splitlines()[-30:], sep="\n")  # pytest shows failures'
 
         yield start
 

@@ -18,7 +18,7 @@ from time_tracker.world import World
 from jobkit import JobKit, JobState
 
 StartWorker = Callable[..., WorkerProcess]
-PATIENCE = 60
+PATIENCE = 30
 """Seconds a test waits for a process before it fails."""
 
 API = """
