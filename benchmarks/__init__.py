@@ -1,0 +1,1 @@
+"""Speed and cost, measured beside something else in the same run. `./dev bench` lists them."""
