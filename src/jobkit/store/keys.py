@@ -135,3 +135,8 @@ class Keys:
     def sweep(self) -> str:
         """When a sweep was last at work, in ms."""
         return self._of("jk:sweep")
+
+    @property
+    def peek(self) -> str:
+        """Who looks for jobs that were pushed without a bell."""
+        return self._of("jk:peek")

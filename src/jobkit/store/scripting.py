@@ -19,6 +19,7 @@ NAMES = (
     "end",
     "enqueue",
     "fail",
+    "peek",
     "progress",
     "promote",
     "put_back",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 from jobkit.envelopes import Envelopes
 from jobkit.errors import JobStopped, StoreFull, StoreUnavailable
 from jobkit.store.claims import Claims
+from jobkit.store.peeking import Peeking
 from jobkit.store.presence import Presence
 from jobkit.store.records import QueueRules
 from jobkit.store.sweeps import Sweeps
@@ -26,6 +27,7 @@ from jobkit.worker.held import Held
 from jobkit.worker.hooks import Hooks
 from jobkit.worker.lease import LeaseKeeper
 from jobkit.worker.loop import Fetcher, Finisher
+from jobkit.worker.peek import Peeker
 from jobkit.worker.port import StorePort
 from jobkit.worker.resources import Resources
 from jobkit.worker.routes import Routes
@@ -70,12 +72,13 @@ class Worker:
         container: what `JobKit(container=...)` was given; opened at the start, closed at the end.
         names: the queues to serve; all when None.
         on_completed: called with (job, result) once a finish is recorded; what it raises is logged.
-        on_failed: called with (job, error) once a failed attempt is recorded, its last one or not.
+        on_failed: called with (job, error) once it is recorded that a job failed for good. A job that could not be read
+            (corrupt, pickled) has no Job to give, and is told in the log alone.
         grace: seconds that an interrupted attempt has to end.
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the whole of a kit
         self,
         store: Store,
         settings: Settings,
@@ -245,6 +248,7 @@ class Worker:
             self._watchdog,
             self._keeper,
             Sweeper(self._sweeps.sweep, on_crash=crashed),
+            Peeker(Peeking(self._store, self.name).peek, on_crash=crashed),
             Heartbeat(lambda busy: self._presence.beat(busy=busy), lambda: len(self._held) > 0, on_crash=crashed),
             CommandListener(self._presence.commands, self, on_crash=crashed),
         ]

@@ -1,0 +1,23 @@
+-- peek: rings for queues that hold jobs nobody was told of: plain RQ clients push and ring nothing. One caller at a
+-- time does it, elected by a key that it renews while it asks.
+-- KEYS  head, the specs, the election's key
+-- ARGV  2 caller   3 how long an election holds (ms)
+-- reply how many bells were rung; -1 where another caller is elected
+-- bound one look a queue that jobkit serves
+-- invariant reads only, and one small write when it rings or renews: it may be asked several times a second
+--@include keys
+local specs, elected = KEYS[5], KEYS[6]
+local holder, ttl = call('GET', elected), tonumber(ARGV[3])
+if holder and holder ~= ARGV[2] then return -1 end
+if call('PTTL', elected) < ttl / 2 then call('SET', elected, ARGV[2], 'PX', ttl) end
+if call('EXISTS', SUSPENDED) == 1 then return 0 end
+local rung = 0
+for _, list in ipairs(call('SMEMBERS', QUEUES)) do
+  local name = string.sub(list, #P + 8)
+  local bell = P .. ':jk:bell:' .. name
+  if call('EXISTS', list) == 1 and call('EXISTS', bell) == 0 and call('HEXISTS', specs, name) == 1 then
+    call('RPUSH', bell, '1')
+    rung = rung + 1
+  end
+end
+return rung
