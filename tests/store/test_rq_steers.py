@@ -191,6 +191,6 @@ def test_requeue_while_running(world: World) -> None:
 
 def replies(world: World) -> set[str]:
     """The kept replies of numbered callers; they expire by themselves."""
-    found = {key for key in world.keys() if key.startswith("rq:jk:reply:")}
+    found = {key for key in sorted(world.keys()) if key.startswith("rq:jk:reply:")}
     assert all(world.redis.pttl(key) > 0 for key in found)
     return found

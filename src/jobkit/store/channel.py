@@ -1,7 +1,7 @@
 """A numbered caller: the batched calls of a worker, which may not be repeated blindly.
 
-A claim whose reply is lost has started jobs that nobody works on. So each call carries the caller's name and a
-number; the script keeps its last reply under that name, and the same number gets the same reply again. The channel
+A claim whose reply is lost has started jobs that nobody works on. So each call carries the caller's name and one of
+its own; the script keeps its last reply under the caller's, and the same call gets the same reply again. The channel
 repeats a call whose connection broke once over a new connection; where that fails too it raises, and the next call
 begins by repeating the unanswered one, so that no claim is forgotten while its lease lives.
 """
@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import base64
 import itertools
+import math
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from redis.exceptions import (
     BusyLoadingError,
@@ -24,12 +25,14 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from jobkit.store.connection import Store, explain
+from jobkit.store.connection import UNDECODABLE, Store, explain
 from jobkit.store.operations import blocks, record
 from jobkit.store.records import Batch, Claimed, Finished, QueueRules
 from jobkit.store.scripting import Script, script
 
 _BROKEN: Final = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
+T = TypeVar("T")
+
 _BLOCK_AT_LEAST: Final = 0.01
 _INTERRUPT_LIVES: Final = 60
 
@@ -50,7 +53,7 @@ class ClaimChannel:
         self._names = [*names, store.keys.reply(self._caller)]
         self._bells = [store.keys.bell(f"worker:{self._caller}"), *(store.keys.bell(q) for q in self._queues)]
         self._sequence = itertools.count(1)
-        self._nonce = os.urandom(4).hex()  # makes tokens of this caller unlike any other's
+        self._nonce = os.urandom(4).hex()  # makes calls and tokens unlike those of any other caller
         self._connection: Any = None
         self._unanswered: tuple[Script, Sequence[str], Sequence[Any]] | None = None
 
@@ -110,19 +113,12 @@ class ClaimChannel:
             self._connection = None
 
     def _arguments(self, wants: Mapping[str, int]) -> list[Any]:
-        sequence = next(self._sequence)
-        args: list[Any] = [
-            self._store.keys.prefix,
-            self._worker,
-            sequence,
-            f"{self._nonce}-{sequence:x}",
-            self._lease_ms,
-            0,
-        ]
+        call = f"{self._nonce}-{next(self._sequence):x}"
+        args: list[Any] = [self._store.keys.prefix, self._worker, call, self._lease_ms, 0]
         for queue, want in wants.items():
             if want > 0:
                 args += (self._place[queue], want)
-                args[5] += 1
+                args[4] += 1
         return args
 
     def _repeat_unanswered(self) -> Batch | None:
@@ -180,23 +176,29 @@ class ClaimChannel:
         place, job_id, token, data, extra, timeout, failed, epoch, rescues, parked, enqueued_at, retries = row
         return Claimed(
             self._queues[place - 1],
-            job_id.decode(),
+            job_id.decode(errors=UNDECODABLE),
             token.decode(),
             data,
             extra,
             _seconds(timeout),
-            int(failed),
+            _number(failed, int, 0),
             epoch,
-            int(rescues),
-            int(parked),
-            enqueued_at.decode(),
-            int(retries) if retries else None,
+            _number(rescues, int, 0),
+            _number(parked, int, 0),
+            enqueued_at.decode(errors="replace"),
+            _number(retries, int, None),
         )
 
 
-def _seconds(timeout: bytes) -> float | None:
-    """A hash's timeout; None where it is missing or no number (the bytes are somebody else's)."""
+def _seconds(raw: bytes) -> float | None:
+    """A hash's timeout; None where it is missing, no number, or RQ's -1 for none."""
+    timeout = _number(raw, float, 0.0)
+    return timeout if 0 < timeout < math.inf else None
+
+
+def _number(raw: bytes | int, kind: Callable[[bytes | int], T], default: T) -> T:
+    """A hash's field as a number; the default where it is missing or no number: somebody else wrote it."""
     try:
-        return float(timeout)
+        return kind(raw)
     except ValueError:
-        return None
+        return default

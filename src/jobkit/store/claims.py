@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from jobkit.store.channel import ClaimChannel
-from jobkit.store.codec import pack_error
+from jobkit.store.codec import pack_error, storable
 from jobkit.store.connection import Operation, Store
 from jobkit.store.operations import blocks, enqueue
 from jobkit.store.records import Claimed, NewJob, QueueRules
@@ -45,7 +45,7 @@ class Claims:
     ) -> bool:
         """End an attempt that raised. `error` is its traceback; `delay` is the wait in seconds before the next
         attempt, None for the dead letters; `counts=False` uses no attempt."""
-        lines = error.strip().splitlines()
+        lines = storable(error).strip().splitlines()
         return self._one(
             "fail",
             claim,
@@ -60,14 +60,14 @@ class Claims:
 
     def snooze(self, claim: Claimed, *, delay: float, reason: str, parked: bool = False) -> bool:
         """Put the job off for `delay` seconds; no attempt is used."""
-        return self._one("snooze", claim, _ms(delay), reason, int(parked))
+        return self._one("snooze", claim, _ms(delay), storable(reason), int(parked))
 
     def end(
         self, claim: Claimed, *, state: Literal["canceled", "stopped"], reason: str, started: float, ended: float
     ) -> bool:
         """Close the job for good, as its processor (canceled) or an operator (stopped) said."""
         keep = self.rules[claim.queue].keep_dead
-        return self._one("end", claim, state, reason, pack_error(f"{state}: {reason}"), started, ended, keep)
+        return self._one("end", claim, state, storable(reason), pack_error(f"{state}: {reason}"), started, ended, keep)
 
     def _one(self, name: str, claim: Claimed, *rest: Any) -> bool:
         keys = self.store.keys

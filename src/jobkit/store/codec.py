@@ -26,7 +26,8 @@ _TAIL: Final = b"],{}]"
 _COMPRESS_FROM: Final = 1024
 _PICKLE: Final = b"\x80"
 _ID: Final = re.compile(r"[A-Za-z0-9_-]+")
-_NAME: Final = re.compile(rb"[^\"\\\x00-\x1f]+")
+_VERSION_DIGITS: Final = 10
+_NAME: Final = re.compile(r"[^\"\\\x00-\x1f]+")
 
 
 @attrs.frozen
@@ -71,7 +72,7 @@ def check_id(job_id: str) -> str:
 
 def pack_data(name: str, version: int, payload: bytes) -> bytes:
     """RQ's `data` field for a jobkit job; `payload` is JSON."""
-    if not _NAME.fullmatch(name.encode()):
+    if not _NAME.fullmatch(name):
         raise ValueError(f"job name: expected text without quotes, backslashes or control characters, got {name!r}")
     text = b"%b%b\",%d,%b%b" % (_HEAD, name.encode(), version, payload, _TAIL)
     if len(text) >= _COMPRESS_FROM:
@@ -90,9 +91,17 @@ def unpack_data(data: bytes) -> JobData | VanillaCall:
     if text.startswith(_HEAD) and text.endswith(_TAIL):
         name, _, rest = text[len(_HEAD) : -len(_TAIL)].partition(b'",')
         version, _, payload = rest.partition(b",")
-        if version.isdigit() and payload and b"\\" not in name:
+        if version.isdigit() and len(version) < _VERSION_DIGITS and payload and _is_name(name):
             return JobData(name.decode(), int(version), payload)
     return _unpack_slowly(text)
+
+
+def _is_name(name: bytes) -> bool:
+    """Whether the bytes are a name that JSON holds as it stands."""
+    try:
+        return _NAME.fullmatch(name.decode()) is not None
+    except UnicodeDecodeError:
+        return False
 
 
 def _inflate(data: bytes) -> bytes:
@@ -111,7 +120,7 @@ def _inflate(data: bytes) -> bytes:
 def _unpack_slowly(text: bytes) -> JobData | VanillaCall:
     try:
         function, instance, args, kwargs = json.loads(text)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CorruptJob(
             f"the job's data is not RQ's JSON call [function, instance, args, kwargs]: {text[:80]!r} ({error})"
         ) from error
@@ -150,29 +159,40 @@ def unpack_extra(extra: bytes) -> Extra | None:
         scheduled = found.get("s")
         return Extra(
             attempts=int(found["a"]),
-            backoff=found["b"],
-            tags=found.get("t", {}),
+            backoff=list(found["b"]),
+            tags=dict(found.get("t", {})),
             scheduled_for=datetime.fromisoformat(scheduled) if scheduled else None,
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise CorruptJob(f"the job's field jk is not jobkit's JSON: {extra[:80]!r} ({error})") from error
 
 
 def pack_error(text: str) -> bytes:
     """RQ's `exc_string` of a result entry."""
-    return base64.b64encode(zlib.compress(text.encode()))
+    return base64.b64encode(zlib.compress(storable(text).encode()))
+
+
+def storable(text: str) -> str:
+    """The text as UTF-8 can hold it: a traceback may quote half a surrogate pair (an undecodable file name)."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def unpack_error(packed: bytes) -> str:
     """The text of an `exc_string`."""
-    return zlib.decompress(base64.b64decode(packed)).decode()
+    try:
+        return zlib.decompress(base64.b64decode(packed)).decode(errors="replace")
+    except (ValueError, zlib.error):
+        return f"(an error text that cannot be read: {packed[:80]!r})"
 
 
 def read_time(text: bytes | str | None) -> datetime | None:
-    """RQ's time of a hash field (UTC); None where the field is absent or empty."""
+    """RQ's time of a hash field (UTC); None where the field is absent, empty or no time."""
     if not text:
         return None
-    return datetime.fromisoformat(text.decode() if isinstance(text, bytes) else text)
+    try:
+        return datetime.fromisoformat(text.decode() if isinstance(text, bytes) else text)
+    except ValueError:
+        return None
 
 
 def unix_time(seconds: float) -> datetime:

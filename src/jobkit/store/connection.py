@@ -10,7 +10,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import attrs
 import redis
@@ -73,12 +73,17 @@ def explain(error: Exception, what: str) -> JobkitError:
     return UnsuitableServer(f"{what}: Redis refused the call: {error}")
 
 
+UNDECODABLE: Final = "surrogateescape"
+"""How bytes that are no UTF-8 (a foreign job id) become text, and the same bytes again."""
+
+
 def client_options(url: str, socket_timeout: float) -> dict[str, Any]:
     """How every connection of ours is made: RESP2 with bytes, no retries behind our back."""
     over_network: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return over_network | {
         "protocol": 2,
         "decode_responses": False,
+        "encoding_errors": UNDECODABLE,
         "socket_timeout": socket_timeout,
         "socket_connect_timeout": socket_timeout,
         "retry": Retry(NoBackoff(), 0),

@@ -9,7 +9,7 @@ import attrs
 from redis.exceptions import RedisError
 
 from jobkit.store.codec import read_time
-from jobkit.store.connection import Operation, Store, explain
+from jobkit.store.connection import UNDECODABLE, Operation, Store, explain
 from jobkit.store.operations import read
 from jobkit.store.records import JobFields, QueueCounts, WorkerFields
 
@@ -60,7 +60,7 @@ class Inspection:
             words = ("ZREVRANGE", keys.registry(state, queue), offset, last)
         else:
             words = ("ZRANGE", keys.registry(_REGISTRY.get(state, state), queue), offset, last)
-        ids = [found.decode().partition(":")[0] for found in self.store.run(Operation(None, (), words, list))]
+        ids = [found.decode(errors=UNDECODABLE).partition(":")[0] for found in self.store.run(Operation(None, (), words, list))]
         found = (self.store.run(read(keys, job_id)) for job_id in ids)
         return [job[0] for job in found if job is not None]
 

@@ -10,7 +10,17 @@ from datetime import datetime
 from typing import Any, Final
 
 from jobkit.errors import CorruptJob, LostClaim
-from jobkit.store.codec import JobData, VanillaCall, pack_error, read_time, unix_time, unpack_data, unpack_error, unpack_extra
+from jobkit.store.codec import (
+    JobData,
+    VanillaCall,
+    pack_error,
+    read_time,
+    storable,
+    unix_time,
+    unpack_data,
+    unpack_error,
+    unpack_extra,
+)
 from jobkit.store.connection import Operation
 from jobkit.store.keys import Keys
 from jobkit.store.records import JobFields, NewJob, ResultEntry
@@ -100,7 +110,7 @@ def origin(keys: Keys, job_id: str) -> Operation[str | None]:
 def cancel(keys: Keys, job_id: str, queue: str, *, reason: str, keep: int) -> Operation[str]:
     """End a job that waits or runs: 'canceled', 'ended' (too late) or 'missing'."""
     names, _ = blocks(keys, [queue])
-    args = [keys.prefix, job_id, reason, pack_error(f"canceled: {reason}"), keep]
+    args = [keys.prefix, job_id, storable(reason), pack_error(f"canceled: {reason}"), keep]
     return Operation(script("cancel"), names, args, _text)
 
 
@@ -191,8 +201,6 @@ def job_fields(job_id: str, hash_: Mapping[str, bytes | None], due: bytes | None
     except CorruptJob:
         extra = None
     name, _ = _readable_name(data)
-    progress = hash_.get("jk_progress")
-    percent = json.loads(progress) if progress else None
     return JobFields(
         id=job_id,
         queue=text("origin") or "",
@@ -204,7 +212,7 @@ def job_fields(job_id: str, hash_: Mapping[str, bytes | None], due: bytes | None
         epoch=number("jk_epoch"),
         rescues=number("jk_rescues"),
         tags=extra.tags if extra else {},
-        progress=(float(percent[0]), str(percent[1])) if percent else None,
+        progress=_progress(hash_.get("jk_progress")),
         error=text("jk_error"),
         reason=text("jk_reason"),
         worker=text("worker_name"),
@@ -217,10 +225,18 @@ def job_fields(job_id: str, hash_: Mapping[str, bytes | None], due: bytes | None
     )
 
 
+def _progress(raw: bytes | None) -> tuple[float, str] | None:
+    try:
+        percent, message = json.loads(raw or b"null")
+        return float(percent), str(message)
+    except (ValueError, TypeError):  # none yet, or somebody else's
+        return None
+
+
 def _timeout(hash_: Mapping[str, bytes | None]) -> float | None:
     """RQ's whole seconds, or the exact ones of jk_timeout where nobody has changed RQ's since."""
-    whole = _number(hash_.get("timeout"), float, None)
-    exact = _number(hash_.get("jk_timeout"), float, None)
+    whole: float | None = _number(hash_.get("timeout"), float, None)
+    exact: float | None = _number(hash_.get("jk_timeout"), float, None)
     return exact if exact is not None and math.ceil(exact) == whole else whole
 
 

@@ -1,6 +1,7 @@
 -- advance: finishes a batch of attempts and claims for the slots they free, in one call.
 -- KEYS  head, a block a queue, last the caller's reply key
--- ARGV  2 worker   3 seq   4 token base   5 lease (ms)   6 n pairs   7.. pairs: queue block, want
+-- ARGV  2 worker   3 name of the call, with which its tokens begin   4 lease (ms)   5 n pairs   6.. pairs: queue block,
+--       want
 --       then n finished, each: queue block, id, token, result (base64 JSON or ''), started, ended (unix s), keep
 --       completed, number of follow-ups, and that many records of seven (see enqueue)
 -- reply {jobs, lost tokens, wait_ms} as claim answers it
@@ -12,8 +13,8 @@
 local reply_key = KEYS[#KEYS]
 local kept = replayed(reply_key, ARGV[3])
 if kept then return kept end
-local worker, n = ARGV[2], tonumber(ARGV[6])
-local at = 7 + 2 * n
+local worker, n = ARGV[2], tonumber(ARGV[5])
+local at = 6 + 2 * n
 local count = tonumber(ARGV[at])
 at = at + 1
 local lost, per_queue, budget, ok = {}, {}, 200, 0
@@ -79,10 +80,10 @@ if ok > 0 then
   count_worker(worker, 'successful_job_count', ok)
 end
 local out = {}
-local wait = claim_all(7, n, worker, tonumber(ARGV[5]), ARGV[4], out)
+local wait = claim_all(6, n, worker, tonumber(ARGV[4]), ARGV[3], out)
 local reply = {out, lost, wait}
 if ok > 0 or #out > 0 then
   keep_clock()
-  keep_reply(reply_key, ARGV[3], reply, 4 * tonumber(ARGV[5]))
+  keep_reply(reply_key, ARGV[3], reply, 4 * tonumber(ARGV[4]))
 end
 return reply
