@@ -18,7 +18,7 @@ from structlog.contextvars import bind_contextvars
 
 from jobkit import di
 from jobkit.errors import CorruptJob, JobkitError, Parked, UnknownJobName, Unrecoverable
-from jobkit.jobs import Job
+from jobkit.jobs import Job, running_job
 from jobkit.payloads import decode
 from jobkit.policies import Retry
 from jobkit.results import as_draft
@@ -53,7 +53,6 @@ class Attempt:
     claimed: Claimed
     name: str = ""
     timeout: float | None = None
-    budget: Budget = attrs.field(init=False)
     route: Route | None = None
     call: VanillaCall | None = None
     version: int = 0
@@ -136,7 +135,6 @@ class Pipeline:
     def read(self, claimed: Claimed) -> Attempt:
         """An attempt of the job; decided already where its record says enough."""
         attempt = Attempt(claimed, timeout=self._timeout(claimed))
-        attempt.budget = Budget(1, claimed.failed, lambda failed: self._backoff(attempt, failed))
         try:
             self._read(attempt)
         except Exception as error:  # noqa: BLE001 - every error is an outcome
@@ -167,11 +165,14 @@ class Pipeline:
         attempt.ended = time.time()
         return outcome
 
+    def budget(self, attempt: Attempt) -> Budget:
+        """The attempts that are left to its job, and the waits between them."""
+        return Budget(attempt.extra.attempts, attempt.claimed.failed, lambda failed: self._backoff(attempt, failed))
+
     def _read(self, attempt: Attempt) -> None:
         claimed = attempt.claimed
         data = unpack_data(claimed.data)
-        attempt.extra = extra = unpack_extra(claimed.extra) or self._vanilla_extra(claimed)
-        attempt.budget = attrs.evolve(attempt.budget, attempts=extra.attempts)
+        attempt.extra = unpack_extra(claimed.extra) or self._vanilla_extra(claimed)
         if isinstance(data, VanillaCall):
             attempt.name, attempt.call = data.function, data
             return
@@ -218,6 +219,7 @@ class Pipeline:
     def _bind(self, attempt: Attempt, route: Route) -> Job[Any]:
         claimed, extra = attempt.claimed, attempt.extra
         bind_contextvars(**attempt.log_fields())
+        running_job.set(claimed.id)
         payload = decode(route.payload, attempt.payload, attempt.version)
         attempt.job = job = Job(
             payload=payload,
@@ -250,7 +252,7 @@ class Pipeline:
     def _judge(self, attempt: Attempt, error: BaseException) -> Outcome:
         parked = attempt.claimed.parked_ms
         parked_for = max(0.0, time.time() - parked / 1000) if parked else 0.0
-        outcome = judge(error, attempt.budget, timeout=attempt.timeout, parked_for=parked_for)
+        outcome = judge(error, self.budget(attempt), timeout=attempt.timeout, parked_for=parked_for)
         if isinstance(error, CorruptJob) and isinstance(outcome, Failed) and attempt.job is None:
             # The bytes go with the verdict: retention may remove the record before somebody looks.
             return attrs.evolve(

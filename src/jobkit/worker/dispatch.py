@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("jobkit.worker")
 
+SUSPECT_REASON: Final = "its worker died before; another such job runs here, and they run one at a time"
 SUSPECT_WAITS: Final = 1.0
 """Seconds until a job whose worker died is offered again, while another such job runs here: the next death shall tell
 which of them was to blame."""
@@ -122,10 +123,10 @@ class Dispatch:
         why = attempt.fence.why
         where = stack_of(attempt.ident)
         text = clip(
-            f"{where}{why.__name__ if why else 'Interruption'}: it was sent, but the attempt went on, so it was given up."
-            " The stack above is where it was then. Its slot stays taken until it ends."
+            f"{where}{why.__name__ if why else 'Interruption'}: it was sent, but the attempt went on, so it was given "
+            "up. The stack above is where it was then. Its slot stays taken until it ends."
         )
-        outcome = Failed(text, next_delay(attempt.budget), why() if why else None)
+        outcome = Failed(text, next_delay(self._pipeline.budget(attempt)), why() if why else None)
         if attempt.decide(outcome):
             self.outbox.put(GivenUp(attempt, outcome))
         else:

@@ -40,8 +40,10 @@ class Executor(Protocol):
 
 
 class ThreadExecutor:
-    """A thread a slot, made when first needed. One that an interruption was ever sent to is retired and replaced:
-    the processor may have left something half done in its thread-local state.
+    """A thread a slot, made when first needed.
+
+    One that an interruption was ever sent to is retired and replaced: the processor may have left something half done
+    in its thread-local state.
     """
 
     def __init__(self, pipeline: Pipeline, *, slots: int, on_end: Callable[[Attempt, Outcome], None]) -> None:
@@ -151,9 +153,10 @@ class LoopExecutor:
     def submit(self, attempts: Sequence[Attempt]) -> None:
         """Begin these as tasks."""
         loop = self._running()
-        for attempt in attempts:
-            attempt.fence = TaskFence(loop)
-        loop.call_soon_threadsafe(self._begin, attempts)
+        fenced = [(attempt, TaskFence(loop)) for attempt in attempts]
+        for attempt, fence in fenced:
+            attempt.fence = fence
+        loop.call_soon_threadsafe(self._begin, fenced)
 
     def cancel(self) -> None:
         """Cancel what runs, and wait a moment for its end: what the container holds is closed next."""
@@ -196,13 +199,13 @@ class LoopExecutor:
             self._pool.shutdown(wait=False, cancel_futures=True)
             loop.close()
 
-    def _begin(self, attempts: Sequence[Attempt]) -> None:
+    def _begin(self, attempts: Sequence[tuple[Attempt, TaskFence]]) -> None:
         loop, empty = self._running(), contextvars.Context
-        for attempt in attempts:
+        for attempt, fence in attempts:
             task = loop.create_task(self._one(attempt), context=empty())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            attempt.fence.begin(task)
+            fence.begin(task)
 
     async def _one(self, attempt: Attempt) -> None:
         attempt.ident = threading.get_ident()

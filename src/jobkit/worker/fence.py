@@ -9,7 +9,6 @@ exception could leave locked.
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jobkit.errors import Interruption
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
 _MISSING: Any = object()
@@ -35,8 +35,9 @@ class Fence(Protocol):
     """The interruption that was sent, if one was."""
 
     def interrupt(self, why: type[Interruption]) -> bool:
-        """Send it; False when the attempt cannot be reached just now (it has not begun, has ended, or talks to the
-        server): ask again a little later.
+        """Send it; False when the attempt cannot be reached just now, so ask again a little later.
+
+        It has not begun, has ended, or talks to the server.
         """
         ...
 
@@ -103,7 +104,8 @@ class ThreadFence:
             while not self._sent:
                 time.sleep(0)
             _set_async_exc(self._ident, None)  # it may still be on its way; once is enough
-            raise (self.why or Interruption)() from None
+            why = self.why or Interruption
+            raise why from None
         return True
 
     def unmask(self) -> None:

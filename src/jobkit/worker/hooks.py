@@ -41,7 +41,7 @@ class Hooks(Part):
             self._inbox.put((self._on_completed, job, result))
 
     def failed(self, job: Job[Any], error: BaseException) -> None:
-        """Its failed attempt is recorded."""
+        """Its failure for good is recorded."""
         if self._on_failed is not None:
             self._inbox.put((self._on_failed, job, error))
 

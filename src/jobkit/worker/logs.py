@@ -1,8 +1,8 @@
 """Logs of a worker process: structlog formats every line, RQ's and the application's included.
 
 Called by the command line's worker only: a host application keeps its own logging, and may add
-`structlog.contextvars.merge_contextvars` to it, which gives each line of an attempt its job id, name, queue, attempt and
-tags.
+`structlog.contextvars.merge_contextvars` to it, which gives each line of an attempt its job id, name, queue, attempt
+and tags.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
-    """Log to `stream` (stderr) from the root logger, as JSON or for people; log_format "auto" asks whether it is a
-    terminal.
+    """Log to `stream` (stderr) from the root logger, as JSON or for people.
+
+    The log_format "auto" asks whether the stream is a terminal.
 
     Handlers that the root logger had are replaced. The root logger is configured before RQ is used, so RQ adds no
     handler of its own.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from jobkit.errors import StoreFull, StoreUnavailable
+from jobkit.errors import StoreFull, StoreUnavailable, UnsuitableServer
 from jobkit.store.records import Finished
 from jobkit.worker.attempt import Attempt
 from jobkit.worker.dispatch import Freed, GivenUp
@@ -21,7 +21,8 @@ from jobkit.worker.patience import Patience
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jobkit.store.claims import ClaimChannel, Claims
+    from jobkit.store.channel import ClaimChannel
+    from jobkit.store.claims import Claims
     from jobkit.store.records import Batch
     from jobkit.worker.dispatch import Dispatch, Ending
     from jobkit.worker.held import Held
@@ -91,7 +92,7 @@ class Fetcher(Part):
         while True:
             try:
                 batch = self._channel.claim(wants, block=block)
-            except (StoreUnavailable, StoreFull) as error:
+            except (StoreUnavailable, StoreFull, UnsuitableServer) as error:  # a refusal may pass, as MISCONF does
                 if self._patience.fresh:
                     log.warning("cannot claim; trying again", extra={"error": str(error)})
                 if self._stopping.wait(self._patience.wait()):
@@ -116,8 +117,8 @@ class _Pending:
 class Finisher(Part):
     """Records how attempts ended and claims for the slots they free, in one call a batch.
 
-    An outcome that cannot be recorded is kept, and tried again until it is or its claim is lost. `stop()` lets it record
-    what it was given before; the server being away then, it tries once more and leaves the rest to rescue.
+    An outcome that cannot be recorded is kept, and tried again until it is or its claim is lost. `stop()` lets it
+    record what it was given before; the server being away then, it tries once more and leaves the rest to rescue.
     """
 
     def __init__(
@@ -261,7 +262,7 @@ class Finisher(Part):
         elif isinstance(outcome, Failed):
             again = "dead letters" if outcome.delay is None else f"again in {outcome.delay:.1f} s"
             log.warning("job failed", extra={**attempt.log_fields(), "next": again, "error": outcome.error})
-            if attempt.job is not None and outcome.raised is not None:
+            if outcome.delay is None and attempt.job is not None and outcome.raised is not None:
                 self._hooks.failed(attempt.job, outcome.raised)
         elif isinstance(outcome, Snoozed):
             log.info("job put off", extra={**attempt.log_fields(), "reason": outcome.reason, "delay_s": outcome.delay})

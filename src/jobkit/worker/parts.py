@@ -18,9 +18,9 @@ log = logging.getLogger("jobkit.worker")
 class Part(ABC):
     """One background thread.
 
-    `start()` begins it, once; a part that was stopped before never begins. `stop()` asks it to end; from any thread, any
-    number of times, at any time. `join(timeout)` waits for its end and says whether it came. A part whose body raises
-    is over: it is logged, and `on_crash(part's name)` decides what that means for the worker.
+    `start()` begins it, once; a part that was stopped before never begins. `stop()` asks it to end; from any thread,
+    any number of times, at any time. `join(timeout)` waits for its end and says whether it came. A part whose body
+    raises is over: it is logged, and `on_crash(part's name)` decides what that means for the worker.
     """
 
     def __init__(self, name: str, *, on_crash: Callable[[str], None]) -> None:
@@ -65,7 +65,7 @@ class Part(ABC):
     def _body(self) -> None:
         """Run until `_stopping` is set."""
 
-    def _wake(self) -> None:
+    def _wake(self) -> None:  # noqa: B027 - most parts wait on `_stopping` alone
         """Bring the body back from whatever it waits on; called after `_stopping` is set, also when it never began."""
 
 

@@ -9,7 +9,7 @@ from jobkit.errors import LostClaim
 from jobkit.worker.fence import ThreadFence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from jobkit.results import Draft
     from jobkit.store.claims import Claims
@@ -57,7 +57,7 @@ class StorePort:
             raise LostClaim(f"job {self._attempt.claimed.id} is another worker's by now: its {what} is not taken")
 
     @contextmanager
-    def _undisturbed(self) -> Iterator[None]:
+    def _undisturbed(self) -> Generator[None]:
         if not self._attempt.undecided:
             raise LostClaim(f"job {self._attempt.claimed.id}: this attempt was given up; nothing it does is taken")
         fence = self._attempt.fence

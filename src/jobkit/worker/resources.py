@@ -28,10 +28,7 @@ class Resources:
 
     def open(self) -> Any:
         """The open container; raises what its opening raises."""
-        if self.needs_loop:
-            container = self._loop.call(self._enter())
-        else:
-            container = self._opening.__enter__()
+        container = self._loop.call(self._enter()) if self.needs_loop else self._opening.__enter__()
         self._opened = True
         return container
 

@@ -80,8 +80,9 @@ class Slots:
             return self._busy()
 
     def wait_idle(self, timeout: float | None, *, until: Callable[[], bool] = lambda: False) -> bool:
-        """Wait until no slot is reserved or busy, stuck ones aside; False when `timeout` seconds went by before that,
-        or `until` says so (call `wake()` when its answer changes).
+        """Wait until no slot is reserved or busy, stuck ones aside.
+
+        False when `timeout` seconds went by before that, or `until` says so (call `wake()` when its answer changes).
         """
         with self._changed:
             self._changed.wait_for(lambda: until() or self._idle(), timeout)

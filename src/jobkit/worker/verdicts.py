@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from jobkit.errors import Interruption, JobStopped, JobTimeout, LostClaim, NotSerialisable, Parked, Unrecoverable
+from jobkit.errors import JobStopped, JobTimeout, LostClaim, NotSerialisable, Parked, Unrecoverable
 from jobkit.worker.outcomes import Dropped, Ended, Failed, Outcome, Snoozed
 from jobkit.worker.tracebacks import error_text
 
@@ -25,17 +25,14 @@ PARK_PATIENCE: Final = 24 * 3600.0
 
 @attrs.frozen(slots=True)
 class Budget:
-    """What an attempt may still cost: `failed` attempts are behind it, `attempts` are allowed in all, and
+    """The attempts a job may have: `attempts` in all, of which `failed` are behind it.
+
     `backoff(n)` is the wait in seconds after the n-th failure.
     """
 
     attempts: int
     failed: int
     backoff: Callable[[int], float]
-
-
-NO_RETRY: Final = Budget(attempts=1, failed=0, backoff=lambda _: 0.0)
-"""The budget of a job whose record could not be read far enough to know a better one."""
 
 
 def judge(error: BaseException, budget: Budget, *, timeout: float | None, parked_for: float) -> Outcome:
@@ -94,8 +91,3 @@ def _park(error: Parked, parked_for: float) -> Outcome:
         )
     # Each wait is about as long as all before it together, so that the age alone tells the next one.
     return Snoozed(min(PARK_LONGEST, parked_for + PARK_FIRST), error.reason, parked=True)
-
-
-def is_interruption(error: BaseException) -> bool:
-    """Whether it came from outside the processor."""
-    return isinstance(error, Interruption)

@@ -7,6 +7,7 @@ import itertools
 import sys
 import threading
 import time
+import traceback
 from typing import TYPE_CHECKING
 
 from jobkit.errors import JobTimeout
@@ -102,7 +103,5 @@ class Watchdog(Part):
 
 def stack_of(ident: int | None) -> str:
     """Where a thread is now: what a job that does not end was last seen doing. Empty when it has none."""
-    import traceback
-
     frame = sys._current_frames().get(ident) if ident is not None else None  # noqa: SLF001 - the documented way
     return "".join(traceback.format_stack(frame)) if frame is not None else ""
