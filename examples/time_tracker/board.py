@@ -9,6 +9,8 @@ import attrs
 
 from jobkit import JobState, JobStatus
 
+from .payloads import InvoiceFields
+
 ENDED = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELED, JobState.STOPPED})
 EXCEPTION_CLASS = re.compile(r"^[\w.]+: ")
 
@@ -26,10 +28,11 @@ class QueueLine:
 
 @attrs.frozen(kw_only=True)
 class Board:
-    """The queues, and each job's status by the id of its invoice."""
+    """The queues, and by the id of its invoice each job's status, and its result once it has one."""
 
     queues: Sequence[QueueLine]
     jobs: Mapping[str, JobStatus]
+    results: Mapping[str, InvoiceFields]
 
     @property
     def running(self) -> list[tuple[str, JobStatus]]:
@@ -48,14 +51,15 @@ class Board:
         return all(job.state in ENDED for job in self.jobs.values())
 
 
-def happening(job: JobStatus) -> str:
-    """One line about where a job stands, for a log."""
+def happening(job: JobStatus, result: InvoiceFields | None = None) -> str:
+    """One line about where a job stands, and what it gave once it has."""
     tries = f"attempt {job.attempt} of {job.attempts}"
     match job.state:
         case JobState.STARTED:
             return f"{job.progress.message or 'started' if job.progress else 'started'} ({tries})"
         case JobState.FINISHED:
-            return f"processed ({tries})"
+            said = f": {result.number}, {result.date.isoformat()}, {result.amount:,.2f}" if result else ""
+            return f"processed{said} ({tries})"
         case JobState.FAILED:
             return f"error: {last_line(job.error)}"
         case JobState.SCHEDULED:

@@ -12,18 +12,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from jobkit import Exponential, JobHandle, JobKit, Retry, Settings
+from jobkit import Exponential, JobHandle, JobKit, JobState, Retry, Settings
 
 from .api import Api
 from .board import Board, QueueLine
 from .infrastructure.documents import TESSERACT_MISSING, tesseract_installed
 from .jobs import create_kit
 from .outside import ExtractionService, Faults
+from .payloads import InvoiceFields
 from .report import Cost, Outcome, print_report
 from .screen import screen_for
 from .specimens import Specimen, batch
@@ -99,9 +99,12 @@ def _specimens(console: Console, count: int) -> list[Specimen]:
 
 
 def _introduce(console: Console, kit: JobKit, count: int) -> None:
-    url = kit.redis_url
-    console.print(f"{count} invoices, {WORKERS} worker processes, Redis at {_without_password(url)}", highlight=False)
-    console.print(f"Look on with RQ's own tool: rq info --url '{_without_password(url)}'\n", highlight=False)
+    url = _without_password(kit.redis_url)
+    for line in (
+        f"{count} invoices, {WORKERS} worker processes, Redis at {url}",
+        f"RQ's own tool sees the same: rq info --url '{url}'\n",
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _without_password(url: str) -> str:
@@ -125,12 +128,13 @@ def _start_workers(stack: ExitStack, folder: Path, world: World, settings: Setti
 
 
 def _watch(
-    console: Console, kit: JobKit, handles: Mapping[str, JobHandle[Any]], workers: Sequence[WorkerProcess]
+    console: Console, kit: JobKit, handles: Mapping[str, JobHandle[InvoiceFields]], workers: Sequence[WorkerProcess]
 ) -> None:
     pause = threading.Event()
+    results: dict[str, InvoiceFields] = {}
     with screen_for(console) as screen:
         while True:
-            board = _look(kit, handles)
+            board = _look(kit, handles, results)
             screen.show(board)
             if board.finished:
                 return
@@ -139,20 +143,23 @@ def _watch(
             pause.wait(REDRAW)
 
 
-def _look(kit: JobKit, handles: Mapping[str, JobHandle[Any]]) -> Board:
-    return Board(
-        queues=[
-            QueueLine(
-                name=each.name,
-                waiting=each.queued + each.scheduled + each.deferred,
-                running=each.started,
-                done=each.finished,
-                failed=each.failed,
-            )
-            for each in kit.jobs.counts()
-        ],
-        jobs={invoice_id: handle.status() for invoice_id, handle in handles.items()},
-    )
+def _look(kit: JobKit, handles: Mapping[str, JobHandle[InvoiceFields]], results: dict[str, InvoiceFields]) -> Board:
+    """Read the queues and the jobs; results, which do not change any more, are read once into `results`."""
+    jobs = {invoice_id: handle.status() for invoice_id, handle in handles.items()}
+    for invoice_id, job in jobs.items():
+        if job.state is JobState.FINISHED and invoice_id not in results:
+            results[invoice_id] = handles[invoice_id].result()
+    queues = [
+        QueueLine(
+            name=each.name,
+            waiting=each.queued + each.scheduled + each.deferred,
+            running=each.started,
+            done=each.finished,
+            failed=each.failed,
+        )
+        for each in kit.jobs.counts()
+    ]
+    return Board(queues=queues, jobs=jobs, results=results)
 
 
 def _outcome(kit: JobKit, world: World, specimen: Specimen, job_id: str) -> Outcome:
@@ -172,6 +179,7 @@ def _conclude(console: Console, outcomes: Sequence[Outcome], took: float) -> int
         f"\n{right} of {len(outcomes)} invoices ended as they should (the last has no total and must end in error).\n"
         f"{attempts} attempts, {worked:.1f} s of work in {took:.1f} s.",
         highlight=False,
+        soft_wrap=True,
     )
     return 0 if right == len(outcomes) else 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -53,7 +54,8 @@ class Outcome:
 
 def print_report(console: Console, outcomes: list[Outcome]) -> None:
     """Print the table, and why invoices ended in error."""
-    table = Table(title="Invoices: as read, and below as printed", title_justify="left", expand=False)
+    console.print("\nEach invoice as it was read, and below it as it is printed:", highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0)
     for heading in ("Invoice", "Number", "Date"):
         table.add_column(heading, no_wrap=True)
     table.add_column("Amount", justify="right", no_wrap=True)
@@ -65,7 +67,9 @@ def print_report(console: Console, outcomes: list[Outcome]) -> None:
     console.print(table)
     for each in outcomes:
         if each.invoice.status is InvoiceStatus.ERROR:
-            console.print(f"{each.invoice.invoice_id}: {each.invoice.error}", markup=False, highlight=False)
+            console.print(
+                f"{each.invoice.invoice_id}: {each.invoice.error}", markup=False, highlight=False, soft_wrap=True
+            )
 
 
 def _add(table: Table, outcome: Outcome) -> None:
@@ -77,4 +81,4 @@ def _add(table: Table, outcome: Outcome) -> None:
     table.add_row(
         outcome.specimen.invoice_id, number, date, amount, status, f"{cost.seconds:.2f} s", str(cost.attempts)
     )
-    table.add_row(Text(f"  {kind}", style="dim"), *(Text(each, style="dim") for each in printed), end_section=True)
+    table.add_row(Text(f"  {kind}", style="dim"), *(Text(each, style="dim") for each in printed))

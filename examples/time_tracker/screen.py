@@ -20,6 +20,9 @@ from .board import Board, happening
 LATEST = 5
 """How many results the live view shows."""
 
+ID_WIDTH = 12
+"""Characters of an invoice's id."""
+
 
 class Screen(Protocol):
     """Shows boards, one after another, in a `with` block."""
@@ -60,7 +63,7 @@ class LineScreen:
     def show(self, board: Board) -> None:
         """Print a line for each job that has moved."""
         for invoice, job in board.jobs.items():
-            line = happening(job)
+            line = happening(job, board.results.get(invoice))
             if job.state is JobState.QUEUED or self._said.get(invoice) == line:
                 continue
             self._said[invoice] = line
@@ -101,7 +104,7 @@ def _queues(board: Board) -> tuple[str, RenderableType]:
 
 def _running(board: Board) -> tuple[str, RenderableType]:
     table = Table.grid(padding=(0, 2), expand=True)
-    for width in (9, 12, None, 5):
+    for width in (ID_WIDTH, 11, None, 5):
         table.add_column(width=width, ratio=None if width else 1)
     for invoice, job in board.running:
         percent = job.progress.percent if job.progress else 0.0
@@ -114,8 +117,9 @@ def _running(board: Board) -> tuple[str, RenderableType]:
 
 def _latest(board: Board) -> tuple[str, RenderableType]:
     table = Table.grid(padding=(0, 2))
-    table.add_column(width=9)
+    table.add_column(width=ID_WIDTH)
     table.add_column(overflow="ellipsis", no_wrap=True)
     for invoice, job in board.ended[-LATEST:]:
-        table.add_row(invoice, Text(happening(job), style="red" if job.state is JobState.FAILED else "green"))
+        line = happening(job, board.results.get(invoice))
+        table.add_row(invoice, Text(line, style="red" if job.state is JobState.FAILED else "green"))
     return "Latest results", table if board.ended else Text("none yet", style="dim")

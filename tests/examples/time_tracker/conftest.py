@@ -1,6 +1,7 @@
 """The time tracker whole: its world on loopback, its kit on a real server, workers inside or as processes."""
 
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -97,7 +98,8 @@ def start_worker(world: World, store_url: str, tmp_path: Path) -> Iterator[Calla
             return worker
 
         def tell(worker: WorkerProcess) -> None:
-            print(f"{worker.log.name}:", *worker.log.read_text().splitlines()[-30:], sep="\n")  # pytest shows failures'
+            tail = worker.log.read_text().splitlines()[-30:]
+            sys.stdout.write("\n".join([f"{worker.log.name}:", *tail, ""]))  # pytest shows it where the test failed
 
         yield start
 
