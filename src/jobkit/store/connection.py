@@ -23,6 +23,7 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisError,
     ResponseError,
     TimeoutError as RedisTimeoutError,
 )
@@ -31,10 +32,13 @@ from redis.retry import Retry
 from jobkit.errors import JobkitError, StoreFull, StoreUnavailable, UnsuitableServer
 from jobkit.store.keys import Keys
 from jobkit.store.scripting import Script
+from jobkit.store.watch import StreamWatch
 
 T_co = TypeVar("T_co", covariant=True)
 
 _OLDEST = (6, 2)
+_OF_THREADS = 10_000
+_ON_A_LOOP = 50
 _CUT_OFF = (RedisConnectionError, OSError)
 _AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 
@@ -73,8 +77,8 @@ def explain(error: Exception, what: str) -> JobkitError:
     return UnsuitableServer(f"{what}: Redis refused the call: {error}")
 
 
-UNDECODABLE: Final = "surrogateescape"
-"""How bytes that are no UTF-8 (a foreign job id) become text, and the same bytes again."""
+UNDECODABLE: Final = "backslashreplace"
+"""How the bytes of a job id that is no UTF-8 are shown. Such a job cannot be addressed: it ends as poison."""
 
 
 def client_options(url: str, socket_timeout: float) -> dict[str, Any]:
@@ -83,11 +87,12 @@ def client_options(url: str, socket_timeout: float) -> dict[str, Any]:
     return over_network | {
         "protocol": 2,
         "decode_responses": False,
-        "encoding_errors": UNDECODABLE,
         "socket_timeout": socket_timeout,
         "socket_connect_timeout": socket_timeout,
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,
+        # Each thread that waits for a result has one; redis-py would refuse the 101st.
+        "max_connections": _OF_THREADS,
     }
 
 
@@ -110,7 +115,7 @@ class Store:
         self.url = url
         self.socket_timeout = socket_timeout
         self.keys = Keys.from_environment()
-        self._async_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = (
+        self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClients] = (
             weakref.WeakKeyDictionary()
         )
         self._lock = threading.Lock()
@@ -148,7 +153,7 @@ class Store:
 
     async def arun(self, operation: Operation[T_co]) -> T_co:
         """`run` on the running event loop, over connections of that loop."""
-        client = self._async_client()
+        client = self._clients().caller
         try:
             try:
                 reply = await _aexecute(client, operation, whole=False)
@@ -158,30 +163,45 @@ class Store:
             raise explain(error, _what(operation)) from error
         return operation.parse(reply)
 
-    def _async_client(self) -> redis.asyncio.Redis:
+    async def await_entry(self, stream: str, after: str, timeout: float) -> None:  # noqa: ASYNC109 - no error at its end
+        """Return when the stream may have an entry newer than `after`, or `timeout` seconds have passed.
+
+        All waiters of an event loop share one connection. Raises StoreUnavailable or UnsuitableServer.
+        """
+        try:
+            await self._clients().watch.wait(stream, after, timeout)
+        except (RedisError, OSError) as error:
+            raise explain(error, "waiting for a result") from error
+
+    def _clients(self) -> _LoopClients:
         loop = asyncio.get_running_loop()
         with self._lock:
-            client = self._async_clients.get(loop)
-            if client is None:
-                client = redis.asyncio.Redis(connection_pool=self._async_pool())
-                self._async_clients[loop] = client
-            return client
+            clients = self._of_loops.get(loop)
+            if clients is None:
+                for closed in [each for each in self._of_loops if each.is_closed()]:
+                    del self._of_loops[closed]  # they hold their loop, which would else live on with its sockets
+                caller = redis.asyncio.Redis.from_pool(self._async_pool())
+                reader = redis.asyncio.Redis(connection_pool=self._async_pool(), single_connection_client=True)
+                clients = self._of_loops[loop] = _LoopClients(caller, StreamWatch(reader, caller))
+            return clients
 
     def _async_pool(self) -> redis.asyncio.ConnectionPool:
         options = client_options(self.url or "unix:", self.socket_timeout) | {
             "retry": redis.asyncio.retry.Retry(NoBackoff(), 0),
+            # Tasks beyond these wait for a connection in turn; redis-py's plain pool would refuse them.
+            "max_connections": _ON_A_LOOP,
+            "timeout": self.socket_timeout,
         }
+        pool = redis.asyncio.BlockingConnectionPool
         if self.url is not None:
-            return redis.asyncio.ConnectionPool.from_url(self.url, **options)
+            return pool.from_url(self.url, **options)
         kwargs = dict(self.client.connection_pool.connection_kwargs)
         for name in ("retry", "decode_responses", "protocol", "parser_class"):
             kwargs.pop(name, None)
         kwargs |= {k: v for k, v in options.items() if k not in kwargs}
         if "path" in kwargs:
-            return redis.asyncio.ConnectionPool(
-                connection_class=redis.asyncio.UnixDomainSocketConnection, **kwargs
-            )
-        return redis.asyncio.ConnectionPool(**kwargs)
+            return pool(connection_class=redis.asyncio.UnixDomainSocketConnection, **kwargs)
+        return pool(**kwargs)
 
     def make_connection(self) -> Any:
         """A connection of one's own, outside the pool: for a thread that waits on it. Close it with `disconnect`."""
@@ -216,9 +236,18 @@ class Store:
     async def aclose(self) -> None:
         """Close this event loop's connections."""
         with self._lock:
-            client = self._async_clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+            clients = self._of_loops.pop(asyncio.get_running_loop(), None)
+        if clients is not None:
+            await clients.watch.aclose()
+            await clients.caller.aclose()
+
+
+@attrs.frozen
+class _LoopClients:
+    """What one event loop calls Redis with."""
+
+    caller: Any
+    watch: StreamWatch
 
 
 async def _aexecute(client: redis.asyncio.Redis, operation: Operation[Any], *, whole: bool) -> Any:
