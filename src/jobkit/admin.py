@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -20,6 +20,8 @@ from jobkit.store.operations import attempts, cancel, origin, retry
 from jobkit.store.records import JobFields, QueueCounts, ResultEntry, WorkerFields
 
 _NO_LIMIT: Final = 2**53
+_PAGE: Final = 200
+"""Jobs read at a time when not all of them are wanted."""
 _KINDS: Final[Mapping[int, Literal["finished", "failed", "stopped", "retried"]]] = {
     1: "finished",
     2: "failed",
@@ -78,18 +80,28 @@ class Jobs:
             attempts=tuple(_attempt(entry) for _, entry in entries),
         )
 
-    def ls(self, *, queue: str | None = None, state: str | None = None, limit: int = 50) -> list[JobStatus]:
+    def ls(
+        self,
+        *,
+        queue: str | None = None,
+        state: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        limit: int = 50,
+    ) -> list[JobStatus]:
         """Jobs of a queue (default: every queue) in a state (default: every state), at most `limit`.
 
+        With `tags` only those that carry all of them; every job of the queue may have to be read for that.
         Raises ValueError for a state that is none.
         """
         inspection = Inspection(self._store)
+        wanted = (tags or {}).items()
         found: list[JobStatus] = []
         for name in [queue] if queue is not None else inspection.queue_names():
             for each in [state] if state is not None else STATES:
-                found += map(job_status, inspection.jobs(name, each, limit=limit - len(found)))
-                if len(found) >= limit:
-                    return found
+                for page in _pages(inspection, name, each, _PAGE if wanted else limit - len(found)):
+                    found += (job for job in page if wanted <= job.tags.items())
+                    if len(found) >= limit:
+                        return found[:limit]
         return found
 
     def retry(self, job_id: str) -> str:
@@ -125,6 +137,14 @@ class Jobs:
         if queue is None:
             raise _missing(job_id)
         return queue
+
+
+def _pages(inspection: Inspection, queue: str, state: str, size: int) -> Iterator[list[JobStatus]]:
+    """The jobs of a queue in a state, `size` at a time. A job that is gone when it is read leaves its page shorter."""
+    yield [job_status(job) for job in inspection.jobs(queue, state, limit=size)]
+    total: int = getattr(inspection.counts([queue])[0], state)
+    for offset in range(size, total, size):
+        yield [job_status(job) for job in inspection.jobs(queue, state, offset=offset, limit=size)]
 
 
 def _missing(job_id: str) -> JobNotFound:

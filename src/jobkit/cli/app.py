@@ -32,7 +32,7 @@ def load_app(app: str | None, environ: Mapping[str, str] = os.environ, folder: P
     named = app or environ.get("JOBKIT_APP") or _of_pyproject(folder)
     if not named:
         raise click.UsageError(
-            "no app: give --app module:attr, set JOBKIT_APP, or write [tool.jobkit] app = \"module:attr\" in "
+            'no app: give --app module:attr, set JOBKIT_APP, or write [tool.jobkit] app = "module:attr" in '
             "pyproject.toml; it is a JobKit or a function that makes one"
         )
     if str(folder) not in sys.path:

@@ -8,6 +8,7 @@ from datetime import datetime
 import click
 
 from jobkit.cli.app import app_option, load_app
+from jobkit.cli.tags import tag_option
 from jobkit.errors import JobCancelled, JobFailed, ResultTimeout
 from jobkit.payloads import parse
 
@@ -17,10 +18,14 @@ from jobkit.payloads import parse
 @click.argument("payload", metavar="JSON", default="{}")
 @app_option
 @click.option("--delay", type=click.FloatRange(min=0), default=0.0, help="Seconds before it may start.")
-@click.option("--at", metavar="TIME", help="When it may start: ISO 8601 with a timezone, such as 2030-01-31T08:00+01:00.")
+@click.option(
+    "--at", metavar="TIME", help="When it may start: ISO 8601 with a timezone, such as 2030-01-31T08:00+01:00."
+)
 @click.option("--id", "job_id", help="The job's id; the same id makes one job.")
-@click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="A label for logs and status; repeatable.")
-@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait for the result and print it as JSON.")
+@tag_option("A label for logs, status and filters; repeatable.")
+@click.option(
+    "--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait for the result and print it as JSON."
+)
 def enqueue(  # noqa: PLR0913 - the options of the command
     name: str,
     payload: str,
@@ -28,7 +33,7 @@ def enqueue(  # noqa: PLR0913 - the options of the command
     delay: float,
     at: str | None,
     job_id: str | None,
-    tags: tuple[str, ...],
+    tags: dict[str, str],
     wait: float | None,
 ) -> None:
     """Enqueue a job of NAME with the payload JSON, and print its id.
@@ -43,7 +48,7 @@ def enqueue(  # noqa: PLR0913 - the options of the command
             delay=delay,
             at=_moment(at),
             job_id=job_id,
-            tags=_tags(tags),
+            tags=tags,
         )
         if wait is None:
             click.echo(handle.id)
@@ -62,14 +67,6 @@ def _moment(text: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:
-        raise click.BadParameter(f"expected ISO 8601, such as 2030-01-31T08:00+01:00, got {text!r}", param_hint="--at") from error
-
-
-def _tags(pairs: tuple[str, ...]) -> dict[str, str]:
-    tags: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise click.BadParameter(f"expected KEY=VALUE, got {pair!r}", param_hint="--tag")
-        tags[key] = value
-    return tags
+        raise click.BadParameter(
+            f"expected ISO 8601, such as 2030-01-31T08:00+01:00, got {text!r}", param_hint="--at"
+        ) from error

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jobkit.cli.app import app_option, load_app
+from jobkit.cli.tags import tag_option
 from jobkit.jobs import JobState, JobStatus
 
 _STATES = ("queued", "started", "scheduled", "deferred", "finished", "failed", "canceled")
@@ -72,12 +73,20 @@ def show(job_id: str, app: str | None, as_json: bool) -> None:  # noqa: FBT001 -
 @app_option
 @click.option("--queue", help="Only this queue.")
 @click.option("--state", type=click.Choice(_STATES), help="Only this state.")
+@tag_option("Only jobs with this label; repeatable.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a job a line.")
-def ls(app: str | None, queue: str | None, state: str | None, limit: int, as_json: bool) -> None:  # noqa: FBT001
+def ls(
+    app: str | None,
+    queue: str | None,
+    state: str | None,
+    tags: dict[str, str],
+    limit: int,
+    as_json: bool,  # noqa: FBT001 - a flag of the command
+) -> None:
     """List jobs."""
     with load_app(app) as kit:
-        found = kit.jobs.ls(queue=queue, state=state, limit=limit)
+        found = kit.jobs.ls(queue=queue, state=state, tags=tags, limit=limit)
     if as_json:
         for job in found:
             click.echo(json.dumps(attrs.asdict(job), default=_plain, ensure_ascii=False))
@@ -113,7 +122,9 @@ def retry(job_ids: tuple[str, ...], app: str | None) -> None:
             else:
                 refused += 1
                 state = "queued" if answer == "waiting" else answer
-                click.echo(f"{job_id} is {state}: only failed, stopped, canceled and scheduled jobs are retried", err=True)
+                click.echo(
+                    f"{job_id} is {state}: only failed, stopped, canceled and scheduled jobs are retried", err=True
+                )
     if refused:
         raise click.exceptions.Exit(1)
 

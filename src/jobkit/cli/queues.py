@@ -37,7 +37,14 @@ def ls(app: str | None, as_json: bool) -> None:  # noqa: FBT001 - a flag of the 
     for each in counts:
         served = sum(each.name in worker.queues for worker in workers)
         numbers = (
-            each.queued, each.started, each.scheduled, each.deferred, each.finished, each.failed, each.canceled, served,
+            each.queued,
+            each.started,
+            each.scheduled,
+            each.deferred,
+            each.finished,
+            each.failed,
+            each.canceled,
+            served,
         )
         name = each.name if each.name in declared else f"{each.name} (not declared by this app)"
         table.add_row(name, *(str(number) if number else "[dim]0[/]" for number in numbers))

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from time_tracker.api import Api
 from time_tracker.invoices import InvoiceStatus
 from time_tracker.outside import ExtractionService
-from time_tracker.payloads import Queues
+from time_tracker.payloads import Queues, SyncMail
 from time_tracker.specimens import Specimen
 from time_tracker.world import World
 
@@ -76,6 +76,18 @@ def test_a_failed_job_can_be_retried(cli: Cli, failed: str, kit: JobKit, world: 
         kit.handle(failed).result(30)
     assert world.invoices.get("inv_001").status is InvoiceStatus.PROCESSED
     assert lines(cli("jobs", "ls", "--state", "failed", "--json")) == []
+
+
+def test_jobs_are_listed_by_tenant(cli: Cli, api: Api, pdfs: list[Specimen]) -> None:
+    """TT-8: the jobs of one tenant can be listed, whatever queue and state they are in."""
+    for each in pdfs:
+        api.process_invoice(each.invoice_id, each.tenant_id)
+    mail = api.enqueue(SyncMail(tenant_id="t_acme"))
+    of_acme = {f"invoice-{each.invoice_id}" for each in pdfs if each.tenant_id == "t_acme"}
+    listed = lines(cli("jobs", "ls", "--tag", "tenant=t_acme", "--json"))
+    assert {job["id"] for job in listed} == {mail.id, *of_acme}
+    assert len(lines(cli("jobs", "ls", "--tag", "tenant=t_acme", "--limit", "2", "--json"))) == 2
+    assert lines(cli("jobs", "ls", "--tag", "tenant=t_nobody", "--json")) == []
 
 
 def test_operating_needs_no_dashboard(cli: Cli, failed: str, store_url: str) -> None:
