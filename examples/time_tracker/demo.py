@@ -8,7 +8,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -94,7 +94,8 @@ def _run(console: Console, folder: Path, invoices: int) -> int:
 def _specimens(console: Console, count: int) -> list[Specimen]:
     scans = tesseract_installed()
     if not scans:
-        console.print(f"[yellow]{TESSERACT_MISSING}.[/]\nGoing on with PDFs, whose text needs no reading.\n")
+        console.print(f"{TESSERACT_MISSING}.", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        console.print("Going on with PDFs, whose text needs no reading.\n")
     return batch(count, series=f"inv_{secrets.token_hex(2)}", scans=scans)
 
 
@@ -122,8 +123,9 @@ def _start_workers(stack: ExitStack, folder: Path, world: World, settings: Setti
     workers = [WorkerProcess(folder / f"worker-{n}.log", environment) for n in range(1, WORKERS + 1)]
     for worker in workers:
         stack.enter_context(worker)
-    # Both hear it before either is waited for: leaving the block stops them one after the other.
-    stack.callback(lambda: [worker.ask_to_stop() for worker in workers])
+    for worker in workers:
+        # Left last-in, first-out: all hear it before the first is waited for.
+        stack.callback(worker.ask_to_stop)
     return workers
 
 
@@ -185,7 +187,7 @@ def _conclude(console: Console, outcomes: Sequence[Outcome], took: float) -> int
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
+def _sigterm_as_interrupt() -> Generator[None]:
     """Take SIGTERM for Ctrl-C, so that the workers and the server are stopped too."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers, and only it hears signals

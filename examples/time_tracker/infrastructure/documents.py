@@ -27,9 +27,9 @@ def tesseract_installed() -> bool:
 
 
 class DocumentReader:
-    """Fulfils `ports.Reader`. Reading a page takes about a third of a second; `timeout` (seconds) bounds a bad one."""
+    """Fulfils `ports.Reader`. A page takes about a third of a second; `timeout` (whole seconds) bounds a bad one."""
 
-    def __init__(self, *, timeout: float = 30.0) -> None:
+    def __init__(self, *, timeout: int = 30) -> None:
         # Several jobs read at once: on shared processors Tesseract's own threads make each four times slower.
         os.environ.setdefault("OMP_THREAD_LIMIT", "1")
         self._timeout = timeout
@@ -56,7 +56,7 @@ class DocumentReader:
         except pytesseract.TesseractError as error:
             raise DocumentUnreadable(f"Tesseract cannot read the scan: {error.message}") from error
         except RuntimeError as error:  # what pytesseract raises when the time is over
-            raise ServiceUnavailable(f"Tesseract took longer than {self._timeout:g} s") from error
+            raise ServiceUnavailable(f"Tesseract took longer than {self._timeout} s") from error
 
     def _read_pdf(self, document: bytes) -> str:
         with self._pdfium:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 import httpx
 from pydantic import ValidationError
 
@@ -27,12 +29,12 @@ class HttpExtractor:
         except httpx.TransportError as error:
             raise ServiceUnavailable(f"the extraction service does not answer: {error!r}") from error
         match response.status_code:
-            case httpx.codes.OK:
+            case HTTPStatus.OK:
                 return _fields(response)
-            case httpx.codes.TOO_MANY_REQUESTS:
+            case HTTPStatus.TOO_MANY_REQUESTS:
                 wait = float(response.headers.get("Retry-After", "5"))
                 raise TryLater(f"the extraction service asks us to wait {wait:g} s", wait)
-            case httpx.codes.UNPROCESSABLE_ENTITY:
+            case HTTPStatus.UNPROCESSABLE_ENTITY:
                 raise DocumentUnreadable(f"no invoice could be found in the document: {response.json()['error']}")
             case status:
                 raise ServiceUnavailable(f"the extraction service answered {status}: {response.text:.200}")

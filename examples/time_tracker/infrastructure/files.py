@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 import httpx
 
@@ -34,7 +35,7 @@ class HttpFiles:
             response = self._web.get(url)
         except httpx.TransportError as error:
             raise ServiceUnavailable(f"the file store does not answer: {error!r}") from error
-        if response.status_code == httpx.codes.NOT_FOUND:
+        if response.status_code == HTTPStatus.NOT_FOUND:
             raise DocumentUnreadable(f"the file store has no such file: {response.text}")
         if not response.is_success:
             raise ServiceUnavailable(f"the file store answered {response.status_code}: {response.text}")

@@ -67,7 +67,7 @@ def test_the_api_enqueues_and_worker_processes_work(
 def test_the_tenant_travels_on_every_job(
     kit: JobKit, api: Api, pdfs: list[Specimen], start_worker: StartWorker
 ) -> None:
-    """TT-8: the tenant is a tag of the job, a field of every log line about it, and what jobs are filtered by."""
+    """TT-8: the tenant is a tag of each job, and a field of every log line about it."""
     handles = [api.process_invoice(each.invoice_id, each.tenant_id) for each in pdfs[:4]]
     worker = start_worker(JOBKIT_LOG_FORMAT="json")
     for handle in handles:
