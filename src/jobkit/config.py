@@ -155,18 +155,17 @@ def _check_url(url: str) -> None:
 
 
 def _check_variables(environment: Mapping[str, str], fields: Mapping[str, Any]) -> None:
-    known = [*fields, *_OTHERS]
+    known = [each.upper() for each in (*fields, *_OTHERS)]
     for variable in sorted(environment):
         upper = variable.upper()
         if not upper.startswith(PREFIX):
             continue
         first, _, rest = upper.removeprefix(PREFIX).partition("__")
-        field = first.lower()
-        if field not in known or (rest and field != "queues"):
+        if first not in known or (rest and first != "QUEUES"):
+            hint = did_you_mean(first, known).replace("'", f"'{PREFIX}", 1)
             raise ConfigurationError(
-                f"unknown environment variable {variable}"
-                f"{did_you_mean(upper, [PREFIX + each.upper() for each in known]) or '.'} Known are "
-                f"{', '.join(PREFIX + each.upper() for each in known)}, and "
+                f"unknown environment variable {variable}{hint or '.'} Known are "
+                f"{', '.join(PREFIX + each for each in known)}, and "
                 f"{', '.join(f'{PREFIX}QUEUES__<QUEUE>__{each.upper()}' for each in QueueOverride.model_fields)}",
             )
 

@@ -78,7 +78,7 @@ class Scoped(providers.Provider[Any]):
             return copied
         made = self._make
         copied = type(self)(
-            providers.deepcopy(made.provides, memo),
+            made.provides,
             *providers.deepcopy(made.args, memo),
             **providers.deepcopy(made.kwargs, memo),
         )

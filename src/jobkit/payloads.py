@@ -133,7 +133,10 @@ else:
                     f"{cls.__qualname__}: a payload is frozen and refuses extra fields; take the change of "
                     "model_config back, and carry free-form data in a field of type dict[str, JsonValue]",
                 )
-            cls.__jobkit__ = None if keywords.get("abstract") else _declare(cls, **keywords)
+            abstract = keywords.pop("abstract", False)
+            if not isinstance(abstract, bool):
+                raise DeclarationError(f"{cls.__qualname__}: abstract= expected True or False, got {abstract!r}")
+            cls.__jobkit__ = None if abstract else _declare(cls, **keywords)
 
         @classmethod
         def __pydantic_on_complete__(cls) -> None:
@@ -159,11 +162,8 @@ def _declare(
     version: int = 1,
     aliases: Sequence[str] = (),
     mutex: str | None = None,
-    abstract: bool = False,
 ) -> Kind:
     who = cls.__qualname__
-    if abstract is not False:
-        raise DeclarationError(f"{who}: abstract= expected True or False, got {abstract!r}")
     if name is None or queue is None:
         missing = " and ".join(each for each, value in (("name=", name), ("queue=", queue)) if value is None)
         raise DeclarationError(

@@ -133,7 +133,7 @@ class Processor(Generic[P_co, Q, X_co]):
                     f"{self.where}: expected its first parameter to be a Job[{self.payload.__qualname__}], "
                     f"got {annotation!r}",
                 )
-            if taken and isinstance(taken[0], type) and not issubclass(self.payload, taken[0]):
+            if taken and isinstance(taken[0], type) and not issubclass(self.payload, _unbound(taken[0])):
                 raise DeclarationError(
                     f"{self.where}: it is the processor of {self.payload.__qualname__} and takes a "
                     f"Job[{taken[0].__qualname__}]",
@@ -270,6 +270,12 @@ def processor(payload: type[P], /) -> ProcessorFor[P]:
 
     """
     return ProcessorFor(payload)
+
+
+def _unbound(payload: Any) -> Any:
+    """The class itself of a Payload[object], which pydantic makes a subclass."""
+    meta = getattr(payload, "__pydantic_generic_metadata__", None)
+    return (meta and meta["origin"]) or payload
 
 
 def _alternatives(returns: Any) -> list[Any]:
