@@ -2,61 +2,76 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, Generic
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import attrs
-from pydantic import TypeAdapter
 from pydantic_core import from_json
 
-from jobkit.envelopes import Envelopes
-from jobkit.errors import DeclarationError, JobCancelled, JobFailed, JobNotFound, ResultTimeout
-from jobkit.jobs import JobStatus, running_job
-from jobkit.payloads import Payload, R_co, kind
-from jobkit.results import Draft
+from jobkit.errors import JobCancelled, JobFailed, JobNotFound
+from jobkit.payloads import Payload, R_co
+from jobkit.processing import load_result
 from jobkit.statuses import job_status
-from jobkit.store import Store
 from jobkit.store.operations import ENQUEUE_AT_MOST, cancel, enqueue, entries_after, origin, read
-from jobkit.store.records import JobFields, NewJob, ResultEntry
-from jobkit.timing import Seconds, seconds
+from jobkit.waiting import ENDED, Waiting
 
-_ENDED: Final = frozenset({"finished", "failed", "stopped", "canceled"})
-_LOOK_AGAIN: Final = 1.0
-"""Seconds after which a waiter reads the job anew, for an end that left no result entry (RQ's own tools)."""
+if TYPE_CHECKING:
+    from jobkit.door import Door
+    from jobkit.envelopes import Envelopes
+    from jobkit.jobs import JobStatus
+    from jobkit.results import Draft
+    from jobkit.store import Store
+    from jobkit.store.connection import Operation
+    from jobkit.store.records import JobFields, NewJob, ResultEntry
+    from jobkit.timing import Seconds
 
-_Found = tuple[JobFields, tuple[str, ResultEntry] | None]
+T = TypeVar("T")
+
+KEEP_ALL: Final = 2**53
+"""How many cancelled jobs are kept of a queue whose retention this kit does not know."""
 
 
 @attrs.frozen
 class Client:
     """Writes jobs and reads them back, for one kit. Safe for threads."""
 
-    store: Store
+    door: Door
     envelopes: Envelopes
 
-    def enqueue(self, draft: Draft[R_co]) -> StoredHandle[R_co]:
+    def enqueue(self, draft: Draft[T]) -> StoredHandle[T]:
         """Store one job; it is on Redis when this returns."""
-        self.store.run(enqueue(self.store.keys, [self.envelopes.new_job(draft)]))
+        job = self.envelopes.new_job(draft)
+        store = self.door.store()
+        store.run(enqueue(store.keys, [job]))
         return self.handle(draft.id, type(draft.payload))
 
-    async def aenqueue(self, draft: Draft[R_co]) -> StoredHandle[R_co]:
+    async def aenqueue(self, draft: Draft[T]) -> StoredHandle[T]:
         """As `enqueue`."""
-        await self.store.arun(enqueue(self.store.keys, [self.envelopes.new_job(draft)]))
+        job = self.envelopes.new_job(draft)
+        store = await self.door.astore()
+        await store.arun(enqueue(store.keys, [job]))
         return self.handle(draft.id, type(draft.payload))
 
-    def enqueue_many(self, drafts: Iterable[Draft[R_co]]) -> list[StoredHandle[R_co]]:
+    def enqueue_many(self, drafts: Sequence[Draft[T]]) -> list[StoredHandle[T]]:
         """Store many jobs, 500 a call. All are checked before the first is sent."""
-        drafts = list(drafts)
-        for jobs in _slices([self.envelopes.new_job(draft) for draft in drafts]):
-            self.store.run(enqueue(self.store.keys, jobs))
+        jobs = list(map(self.envelopes.new_job, drafts))
+        if jobs:
+            store = self.door.store()
+            for slice_ in _slices(jobs):
+                store.run(enqueue(store.keys, slice_))
         return [self.handle(draft.id, type(draft.payload)) for draft in drafts]
 
-    async def aenqueue_many(self, drafts: Iterable[Draft[R_co]]) -> list[StoredHandle[R_co]]:
+    async def aenqueue_many(self, drafts: Sequence[Draft[T]]) -> list[StoredHandle[T]]:
         """As `enqueue_many`."""
-        drafts = list(drafts)
-        for jobs in _slices([self.envelopes.new_job(draft) for draft in drafts]):
-            await self.store.arun(enqueue(self.store.keys, jobs))
+        jobs: list[NewJob] = []
+        for each in _slices(drafts):
+            jobs += map(self.envelopes.new_job, each)
+            await asyncio.sleep(0)  # checking thousands of payloads takes a while: let the loop's other tasks run
+        if jobs:
+            store = await self.door.astore()
+            for slice_ in _slices(jobs):
+                await store.arun(enqueue(store.keys, slice_))
         return [self.handle(draft.id, type(draft.payload)) for draft in drafts]
 
     def handle(self, job_id: str, of: type[Payload[Any]] | None = None) -> StoredHandle[Any]:
@@ -64,9 +79,12 @@ class Client:
         return StoredHandle(job_id, self, of)
 
 
-def _slices(jobs: Sequence[NewJob]) -> Iterator[Sequence[NewJob]]:
-    for start in range(0, len(jobs), ENQUEUE_AT_MOST):
-        yield jobs[start : start + ENQUEUE_AT_MOST]
+def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), ENQUEUE_AT_MOST):
+        yield items[start : start + ENQUEUE_AT_MOST]
+
+
+_Found: TypeAlias = "tuple[JobFields, tuple[str, ResultEntry] | None]"
 
 
 @attrs.frozen(eq=False)
@@ -79,51 +97,52 @@ class StoredHandle(Generic[R_co]):
 
     def status(self) -> JobStatus:
         """The job's record now; raises JobNotFound when retention has removed it."""
-        return job_status(self._found(self._client.store.run(self._read()))[0])
+        store = self._client.door.store()
+        return job_status(self._found(store.run(read(store.keys, self.id)))[0])
 
     async def astatus(self) -> JobStatus:
         """As `status`."""
-        return job_status(self._found(await self._client.store.arun(self._read()))[0])
+        store = await self._client.door.astore()
+        return job_status(self._found(await store.arun(read(store.keys, self.id)))[0])
 
     def result(self, timeout: Seconds | None = None) -> R_co:
         """Wait for the job to end and give its result; see `jobkit.JobHandle.result` for what it raises."""
-        store = self._client.store
-        waiting = _Waiting(self.id, timeout)
+        waiting = Waiting(self.id, timeout)
+        store = self._client.door.store()
         while True:
-            found = self._found(store.run(self._read()))
-            if found[0].state in _ENDED:
+            found = self._found(store.run(read(store.keys, self.id)))
+            if found[0].state in ENDED:
                 return self._outcome(*found)
-            store.run(waiting.entries(store, found))
+            after, seconds = waiting.next(found)
+            store.run(entries_after(store.keys, self.id, after, block_ms=max(1, round(seconds * 1000))))
 
     async def aresult(self, timeout: Seconds | None = None) -> R_co:  # noqa: ASYNC109 - the twin of `result`
         """As `result`."""
-        store = self._client.store
-        waiting = _Waiting(self.id, timeout)
+        waiting = Waiting(self.id, timeout)
+        store = await self._client.door.astore()
         while True:
-            found = self._found(await store.arun(self._read()))
-            if found[0].state in _ENDED:
+            found = self._found(await store.arun(read(store.keys, self.id)))
+            if found[0].state in ENDED:
                 return self._outcome(*found)
-            await store.arun(waiting.entries(store, found))
+            after, seconds = waiting.next(found)
+            await store.await_entry(store.keys.results(self.id), after, seconds)
 
     def cancel(self, reason: str = "cancelled by its caller") -> bool:
         """Cancel the job. False when it had ended already; raises JobNotFound."""
-        store = self._client.store
+        store = self._client.door.store()
         queue = self._queue(store.run(origin(store.keys, self.id)))
-        return self._canceled(store.run(self._cancel(queue, reason)))
+        return self._canceled(store.run(self._cancel(store, queue, reason)))
 
     async def acancel(self, reason: str = "cancelled by its caller") -> bool:
         """As `cancel`."""
-        store = self._client.store
+        store = await self._client.door.astore()
         queue = self._queue(await store.arun(origin(store.keys, self.id)))
-        return self._canceled(await store.arun(self._cancel(queue, reason)))
+        return self._canceled(await store.arun(self._cancel(store, queue, reason)))
 
-    def _read(self) -> Any:
-        return read(self._client.store.keys, self.id)
-
-    def _cancel(self, queue: str, reason: str) -> Any:
+    def _cancel(self, store: Store, queue: str, reason: str) -> Operation[str]:
         queues = self._client.envelopes.queues
-        keep = queues.get(queue).retention.failed if queue in queues else _NO_LIMIT
-        return cancel(self._client.store.keys, self.id, queue, reason=reason, keep=keep)
+        keep = queues.get(queue).retention.failed if queue in queues else KEEP_ALL
+        return cancel(store.keys, self.id, queue, reason=reason, keep=keep)
 
     def _found(self, found: _Found | None) -> _Found:
         if found is None:
@@ -151,41 +170,10 @@ class StoredHandle(Generic[R_co]):
             return self._value(entry.value)
         if job.state == "failed":
             told = (entry.error if entry else None) or job.error or "no error was kept"
-            raise JobFailed(f"job {self.id} ({job.name}) failed for good after {job.failed} attempts:\n{told}")
+            raise JobFailed(f"job {self.id} ({job.name}) failed for good at attempt {max(1, job.failed)}:\n{told}")
         raise JobCancelled(f"job {self.id} ({job.name}) was {job.state}: {job.reason or 'no reason was kept'}")
 
     def _value(self, value: bytes | None) -> Any:
         if self._of is None:
             return from_json(value) if value is not None else None
-        declared = kind(self._of).result
-        return TypeAdapter(declared).validate_json(value if value is not None else b"null")
-
-
-class _Waiting:
-    """How long a waiter still waits, and for what."""
-
-    def __init__(self, job_id: str, timeout: Seconds | None) -> None:
-        waiter = running_job.get()
-        if waiter is not None:
-            raise DeclarationError(
-                f"job {waiter} asked to wait for the result of job {job_id}: it would hold its slot until the other, "
-                "which may need that slot, has ended. Let the other follow: JobResult.completed(then=[...])",
-            )
-        self._id = job_id
-        self._timeout = None if timeout is None else seconds(timeout, "result(timeout=)")
-        self._end = None if self._timeout is None else time.monotonic() + self._timeout
-
-    def entries(self, store: Store, found: _Found) -> Any:
-        """The call that waits for the next result entry; raises ResultTimeout when no time is left."""
-        left = _LOOK_AGAIN if self._end is None else min(_LOOK_AGAIN, self._end - time.monotonic())
-        if left <= 0:
-            job = found[0]
-            raise ResultTimeout(
-                f"job {self._id} ({job.name}) has not ended within {self._timeout:g} s: it is {job.state}. "
-                "It goes on; ask again, or look at `jobkit jobs show`",
-            )
-        after = found[1][0] if found[1] else "0-0"
-        return entries_after(store.keys, self._id, after, block_ms=max(1, round(left * 1000)))
-
-
-_NO_LIMIT: Final = 2**53
+        return load_result(self._of, value if value is not None else b"null")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 from jobkit.admin import Jobs
 from jobkit.client import Client
 from jobkit.config import Settings
+from jobkit.door import Door
 from jobkit.envelopes import Envelopes
 from jobkit.errors import DeclarationError
 from jobkit.jobs import Job, JobHandle
@@ -25,7 +24,6 @@ from jobkit.timing import Seconds
 
 if TYPE_CHECKING:
     from jobkit.container import ContainerArg
-    from jobkit.embedded import EmbeddedServer
     from jobkit.inline import Inline
     from jobkit.processors import Entries, ProcessorRegistry
     from jobkit.worker import Worker
@@ -34,8 +32,6 @@ T = TypeVar("T")
 
 OnCompleted: TypeAlias = Callable[[Job[Any], JobResult[Any]], None]
 OnFailed: TypeAlias = Callable[[Job[Any], BaseException], None]
-
-_EMBEDDED = "embedded:"
 
 
 class JobKit:
@@ -81,26 +77,15 @@ class JobKit:
         self._container = container
         self._on_completed = on_completed
         self._on_failed = on_failed
-        self._lock = threading.RLock()
-        self._server: EmbeddedServer | None = None
-        self._store: Store | None = None
+        self._door = Door(self.settings)
+        self._client = Client(self._door, Envelopes(self.queues, self.settings.max_payload))
 
     # What it is made of
 
     @property
     def store(self) -> Store:
         """The door to Redis, opened at the first use. Raises StoreUnavailable or UnsuitableServer."""
-        with self._lock:
-            if self._store is None:
-                store = Store.open(self._url())
-                try:
-                    store.check(self.settings.environment)
-                except BaseException:
-                    store.close()
-                    self._release()
-                    raise
-                self._store = store
-            return self._store
+        return self._door.store()
 
     @property
     def redis_url(self) -> str:
@@ -118,14 +103,6 @@ class JobKit:
     def jobs(self) -> Jobs:
         """Jobs, queues and workers as an operator asks about them."""
         return Jobs(self.store, self.queues)
-
-    @cached_property
-    def _envelopes(self) -> Envelopes:
-        return Envelopes(self.queues, self.settings.max_payload)
-
-    @property
-    def _client(self) -> Client:
-        return Client(self.store, self._envelopes)
 
     @property
     def _inline(self) -> Inline:
@@ -232,7 +209,7 @@ class JobKit:
         )
 
     @contextmanager
-    def running(self, *queues: str, workers: bool | None = None) -> Iterator[Self]:
+    def running(self, *queues: str, workers: bool | None = None) -> Generator[Self]:
         """The kit with a worker in this process, in threads: started on entry, drained and closed on exit.
 
         Args:
@@ -256,12 +233,15 @@ class JobKit:
     # Lifecycle
 
     def close(self) -> None:
-        """Close connections, and leave the embedded server, which stops when nobody else uses it."""
-        with self._lock:
-            if self._store is not None:
-                self._store.close()
-                self._store = None
-            self._release()
+        """Close connections, and leave the embedded server, which stops when nobody else uses it.
+
+        A later call opens them anew. What was used on an event loop is closed there, by `aclose` (`async with kit:`).
+        """
+        self._door.close()
+
+    async def aclose(self) -> None:
+        """As `close`, with the connections of the running event loop."""
+        await self._door.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -271,19 +251,13 @@ class JobKit:
     ) -> None:
         self.close()
 
-    def _url(self) -> str:
-        url = self.settings.redis_url
-        if not url.startswith(_EMBEDDED):
-            return url
-        embedded = importlib.import_module("jobkit.embedded")
-        self._server = embedded.EmbeddedServer.acquire(embedded.embedded_path(url))
-        server_url: str = self._server.url
-        return server_url
+    async def __aenter__(self) -> Self:
+        return self
 
-    def _release(self) -> None:
-        if self._server is not None:
-            self._server.release()
-            self._server = None
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
 
 def _drafted(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
 from jobkit import di
 from jobkit.container import ContainerArg, open_container
 from jobkit.errors import DeclarationError
-from jobkit.jobs import Job
-from jobkit.payloads import Payload, check_payload, kind
-from jobkit.processors import ProcessorRegistry
-from jobkit.results import JobResult
+from jobkit.jobs import Job, running_job
+from jobkit.payloads import Payload, check_payload, encode, kind
+from jobkit.results import as_draft
 from jobkit.views import build_view
+
+if TYPE_CHECKING:
+    from jobkit.processors import AnyProcessor, ProcessorRegistry
+    from jobkit.results import JobResult
 
 T = TypeVar("T")
 
@@ -62,19 +65,30 @@ class Inline:
                 None, lambda: call(self._call, processor, container, payload)
             )
 
-    def _call(self, processor: Any, container: Any, payload: Payload[Any]) -> JobResult[Any]:
+    def _call(self, processor: AnyProcessor, container: Any, payload: Payload[Any]) -> JobResult[Any]:
         with di.scope():
-            result: JobResult[Any] = processor.normalise(processor.fn(*_arguments(processor, container, payload)))
-            return result
+            returned = processor.fn(*_arguments(processor, container, payload))
+        return _concluded(processor, returned)
 
-    async def _acall(self, processor: Any, container: Any, payload: Payload[Any]) -> JobResult[Any]:
+    async def _acall(self, processor: AnyProcessor, container: Any, payload: Payload[Any]) -> JobResult[Any]:
         with di.scope():
-            result: JobResult[Any] = processor.normalise(await processor.fn(*_arguments(processor, container, payload)))
-            return result
+            returned = await processor.fn(*_arguments(processor, container, payload))
+        return _concluded(processor, returned)
 
 
-def _arguments(processor: Any, container: Any, payload: Payload[Any]) -> tuple[Any, ...]:
+def _concluded(processor: AnyProcessor, returned: object) -> JobResult[Any]:
+    """The result, checked as a worker checks it: what could not be stored is told here too."""
+    result = processor.normalise(returned)
+    if result.outcome == "completed":
+        processor.dump(result.value)
+        for item in result.then:
+            encode(as_draft(item, "then=").payload)
+    return result
+
+
+def _arguments(processor: AnyProcessor, container: Any, payload: Payload[Any]) -> tuple[Any, ...]:
     job = Job(payload=payload, queue=kind(payload).queue)
+    running_job.set(job.id)
     if not processor.takes_view:
         return (job,)
     return (job, build_view(container, processor.protocols())())

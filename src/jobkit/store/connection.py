@@ -180,8 +180,9 @@ class Store:
             if clients is None:
                 for closed in [each for each in self._of_loops if each.is_closed()]:
                     del self._of_loops[closed]  # they hold their loop, which would else live on with its sockets
-                caller = redis.asyncio.Redis.from_pool(self._async_pool())
-                reader = redis.asyncio.Redis(connection_pool=self._async_pool(), single_connection_client=True)
+                pool = self._async_pool()
+                caller = redis.asyncio.Redis.from_pool(pool)
+                reader = redis.asyncio.Redis(connection_pool=pool, single_connection_client=True)
                 clients = self._of_loops[loop] = _LoopClients(caller, StreamWatch(reader, caller))
             return clients
 
