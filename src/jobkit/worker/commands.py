@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("jobkit.worker")
 
-POLL: Final = 0.5
+POLL: Final = 0.1
 """Seconds after which the listener looks whether it should end; costs the server nothing."""
 BEAT: Final = 10.0
 """Seconds between two heartbeats."""
