@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import signal
 import tempfile
@@ -54,24 +53,22 @@ class WorkersGone(RuntimeError):
     """All workers have ended before the jobs did."""
 
 
-def run_demo(console: Console, *, invoices: int = 12) -> int:
+def run_demo(console: Console, *, invoices: int = 12, redis_url: str | None = None) -> int:
     """Show the app at work, and return the exit code: 0 when every invoice ended as it should.
 
-    It takes JOBKIT_REDIS_URL where that is set, and a server of its own where it is not. All else (database, files,
-    logs) is in a folder that is gone afterwards. Ctrl-C ends it cleanly.
+    Everything (server, database, files, logs) is in a folder that is gone afterwards; JOBKIT_REDIS_URL is not touched,
+    since that may be a server where work is done. `redis_url` names a server to use instead. Ctrl-C ends it cleanly.
     """
     try:
         with _sigterm_as_interrupt(), tempfile.TemporaryDirectory(prefix="jk-demo-") as folder:
-            return _run(console, Path(folder), invoices)
+            return _run(console, Path(folder), invoices, redis_url or f"embedded://{folder}/redis")
     except KeyboardInterrupt:
         console.print("Stopped; the workers have ended.")
         return INTERRUPTED
 
 
-def _run(console: Console, folder: Path, invoices: int) -> int:
-    settings = Settings(
-        redis_url=os.environ.get("JOBKIT_REDIS_URL") or f"embedded://{folder}/redis", environment="local"
-    )
+def _run(console: Console, folder: Path, invoices: int, redis_url: str) -> int:
+    settings = Settings(redis_url=redis_url, environment="local")
     service = ExtractionService(faults=Faults(BAD_MOMENTS), think=THINKING, retry_after=1.0)
     with ExitStack() as stack:
         specimens = _specimens(console, invoices)

@@ -21,16 +21,10 @@ sys.exit(run_demo(Console()))
 """
 
 
-@pytest.fixture(autouse=True)
-def at_the_tests_server(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the demo use the server of the tests."""
-    monkeypatch.setenv("JOBKIT_REDIS_URL", store_url)
-
-
 def test_the_demo_shows_what_was_read_and_what_it_cost(store_url: str) -> None:
     """The demo names the server, tells what happens line by line in a pipe, and ends with a table that is right."""
     said = io.StringIO()
-    assert run_demo(Console(file=said, width=100), invoices=4) == 0
+    assert run_demo(Console(file=said, width=100), invoices=4, redis_url=store_url) == 0
     text = said.getvalue()
     assert "\x1b" not in text
     assert f"rq info --url '{store_url}" in text
@@ -39,11 +33,13 @@ def test_the_demo_shows_what_was_read_and_what_it_cost(store_url: str) -> None:
     assert "4 of 4 invoices ended as they should" in text
 
 
-def test_without_tesseract_the_demo_goes_on_with_pdfs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_tesseract_the_demo_goes_on_with_pdfs(
+    store_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Where Tesseract is missing the demo says how to install it, and runs the same flow on PDFs."""
     monkeypatch.setenv("PATH", str(tmp_path))
     said = io.StringIO()
-    assert run_demo(Console(file=said, width=100), invoices=2) == 0
+    assert run_demo(Console(file=said, width=100), invoices=2, redis_url=store_url) == 0
     assert "apt-get install tesseract-ocr" in said.getvalue()
     assert "scan" not in said.getvalue().partition("as it was read")[2]
 
