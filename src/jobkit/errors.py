@@ -1,33 +1,33 @@
 """Every exception of jobkit. A message says what was expected, what came and what to do.
 
-    JobkitError
-    ├── DeclarationError (TypeError)         a class, function, policy or call is declared wrongly
-    │   ├── UnknownQueue                     no QueueSpec has this name
-    │   └── UnknownJobName                   no processor has this name
-    ├── ConfigurationError (ValueError)      settings and environment variables
-    │   └── UnsuitableServer                 the Redis server cannot keep jobkit's promises
-    ├── WrongPayload (ValueError)            the data does not fit the payload's class
-    ├── NotSerialisable (ValueError)         the value does not come back from JSON as it went in
-    │   ├── PayloadTooLarge
-    │   └── UnkeptStep                       also Unrecoverable
-    ├── Unrecoverable                        raise it in a processor to skip the retries that are left
-    │   ├── UnkeptStep                       a step's value cannot be kept; its effects have happened
-    │   ├── WrongResult                      the processor's result is not what its payload promises
-    │   └── CorruptJob                       the job's record cannot be read
-    │       └── PickledJob                   the record is a pickle, which jobkit never opens
-    ├── JobFailed, JobCancelled              what a handle's `result()` raises for a job that ended so
-    ├── ResultTimeout (TimeoutError)         `result(timeout=...)` waited in vain; the job goes on
-    ├── JobNotFound (LookupError)            no record has this id; retention may have removed it
-    ├── MissingProvider (LookupError)        the container lacks what a processor's view asks for
-    ├── ServicesRefused (AttributeError)     a processor reached beyond its view
-    ├── ScopeClosed (RuntimeError)           a Scoped provider was asked outside a job
-    ├── StoreUnavailable (ConnectionError)   Redis did not answer
-    ├── StoreFull                            Redis has no memory left; nothing was written
-    └── Parked                               not for this worker's code: the job waits, no attempt is used
-    Interruption (BaseException)             ends an attempt from outside; never swallow one
-    ├── LostClaim                            another worker owns the job now
-    ├── JobTimeout                           the queue's timeout is over
-    └── JobStopped                           the job was stopped or cancelled while it ran
+JobkitError
+├── DeclarationError (TypeError)         a class, function, policy or call is declared wrongly
+│   ├── UnknownQueue                     no QueueSpec has this name
+│   └── UnknownJobName                   no processor has this name
+├── ConfigurationError (ValueError)      settings and environment variables
+│   └── UnsuitableServer                 the Redis server cannot keep jobkit's promises
+├── WrongPayload (ValueError)            the data does not fit the payload's class
+├── NotSerialisable (ValueError)         the value does not come back from JSON as it went in
+│   ├── PayloadTooLarge
+│   └── UnkeptStep                       also Unrecoverable
+├── Unrecoverable                        raise it in a processor to skip the retries that are left
+│   ├── UnkeptStep                       a step's value cannot be kept; its effects have happened
+│   ├── WrongResult                      the processor's result is not what its payload promises
+│   └── CorruptJob                       the job's record cannot be read
+│       └── PickledJob                   the record is a pickle, which jobkit never opens
+├── JobFailed, JobCancelled              what a handle's `result()` raises for a job that ended so
+├── ResultTimeout (TimeoutError)         `result(timeout=...)` waited in vain; the job goes on
+├── JobNotFound (LookupError)            no record has this id; retention may have removed it
+├── MissingProvider (LookupError)        the container lacks what a processor's view asks for
+├── ServicesRefused (AttributeError)     a processor reached beyond its view
+├── ScopeClosed (RuntimeError)           a Scoped provider was asked outside a job
+├── StoreUnavailable (ConnectionError)   Redis did not answer
+├── StoreFull                            Redis has no memory left; nothing was written
+└── Parked                               not for this worker's code: the job waits, no attempt is used
+Interruption (BaseException)             ends an attempt from outside; never swallow one
+├── LostClaim                            another worker owns the job now
+├── JobTimeout                           the queue's timeout is over
+└── JobStopped                           the job was stopped or cancelled while it ran
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -8,7 +10,7 @@ from jobkit.queues import QueueSet, QueueSpec
 
 
 @pytest.fixture(autouse=True)
-def _no_variables(monkeypatch):
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests start without JOBKIT_ variables."""
     import os
 
@@ -18,17 +20,17 @@ def _no_variables(monkeypatch):
 
 
 @pytest.fixture
-def variables(monkeypatch):
+def variables(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A function that sets JOBKIT_ variables."""
 
-    def set_all(**values):
+    def set_all(**values: Any) -> None:
         for name, value in values.items():
             monkeypatch.setenv(f"JOBKIT_{name}", value)
 
     return set_all
 
 
-def test_defaults():
+def test_defaults() -> None:
     """Without variables it is a local machine with its own server."""
     settings = Settings()
     assert (settings.redis_url, settings.environment, settings.testing) == ("embedded://", "local", False)
@@ -37,7 +39,7 @@ def test_defaults():
     assert (settings.log_level, settings.log_format) == ("INFO", "auto")
 
 
-def test_variables(variables):
+def test_variables(variables: Callable[..., None]) -> None:
     """Each setting is read from its variable; empty ones count as unset; a keyword wins."""
     variables(
         REDIS_URL="rediss://user:pass@redis.example:6380/2",
@@ -88,7 +90,7 @@ def test_variables(variables):
         ({"QUEUES": "mail"}, r"JOBKIT_QUEUES__<QUEUE>__CONCURRENCY"),
     ],
 )
-def test_wrong_variables_are_told(variables, values, message):
+def test_wrong_variables_are_told(variables: Callable[..., None], values: Any, message: str) -> None:
     """A wrong or unknown variable is named, with what was expected, what came and the nearest; passwords are not."""
     variables(**values)
     with pytest.raises(ConfigurationError, match=message) as caught:
@@ -107,20 +109,20 @@ def test_wrong_variables_are_told(variables, values, message):
         ({"queues": 3}, "JOBKIT_QUEUES"),
     ],
 )
-def test_wrong_keywords_are_told(given, message):
+def test_wrong_keywords_are_told(given: Any, message: str) -> None:
     """What code passes is checked as the environment is."""
     with pytest.raises(ConfigurationError, match=message):
         Settings(**given)
 
 
-def test_production_may_ask_for_the_embedded_server():
+def test_production_may_ask_for_the_embedded_server() -> None:
     """It has to be said, because it keeps jobs on one machine."""
     assert Settings(environment="production", redis_url="embedded://").redis_url == "embedded://"
     with pytest.raises(ConfigurationError):
         Settings(environment="production", redis_url=None)
 
 
-def test_settings_are_frozen_and_hide_the_password():
+def test_settings_are_frozen_and_hide_the_password() -> None:
     """They do not change while a kit lives, and printing them shows no URL."""
     settings = Settings(redis_url="redis://:hidden@localhost")
     assert "hidden" not in repr(settings)

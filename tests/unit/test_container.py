@@ -1,6 +1,8 @@
 import asyncio
+from collections.abc import Callable
 from contextlib import asynccontextmanager, contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from dependency_injector import containers, providers
@@ -16,16 +18,16 @@ class App(containers.DeclarativeContainer):
     domain = providers.Object(1)
 
 
-def opened(given):
+def opened(given: Any) -> Any:
     """What `with` gives."""
     with open_container(given) as container:
         return container
 
 
-def aopened(given):
+def aopened(given: Any) -> Any:
     """What `async with` gives."""
 
-    async def run():
+    async def run() -> Any:
         async with open_container(given) as container:
             return container
 
@@ -33,14 +35,14 @@ def aopened(given):
 
 
 @pytest.mark.parametrize("way", [opened, aopened])
-def test_ready_containers_are_given_as_they_are(way):
+def test_ready_containers_are_given_as_they_are(way: Callable[[Any], Any]) -> None:
     """A view, an instance, an object with a slice, or None needs no opening."""
     for ready in (READY, App(), SimpleNamespace(domain=1), None):
         assert way(ready) is ready
 
 
 @pytest.mark.parametrize("way", [opened, aopened])
-def test_classes_and_functions_are_called(way):
+def test_classes_and_functions_are_called(way: Callable[[Any], Any]) -> None:
     """A container's class, or a function that makes one, is called when the worker starts."""
     assert way(App).domain() == 1
     assert way(App) is not way(App)
@@ -48,18 +50,18 @@ def test_classes_and_functions_are_called(way):
     assert way(lambda: None) is None
 
 
-def test_context_managers_are_entered_and_left():
+def test_context_managers_are_entered_and_left() -> None:
     """A plain or async context manager opens and closes around the worker, in the right order."""
     told = []
 
     @contextmanager
-    def plain():
+    def plain() -> Any:
         told.append("open")
         yield READY
         told.append("close")
 
     @asynccontextmanager
-    async def awaited():
+    async def awaited() -> Any:
         told.append("aopen")
         yield READY
         told.append("aclose")
@@ -70,22 +72,22 @@ def test_context_managers_are_entered_and_left():
     assert not open_container(plain).needs_loop
 
 
-def test_an_async_context_manager_needs_a_loop():
+def test_an_async_context_manager_needs_a_loop() -> None:
     """Without one the message says what would open it."""
 
     @asynccontextmanager
-    async def awaited():
+    async def awaited() -> Any:
         yield READY
 
     with pytest.raises(ConfigurationError, match="async context manager"):
         opened(awaited)
 
 
-def test_resources_of_a_container_made_here_are_shut_down():
+def test_resources_of_a_container_made_here_are_shut_down() -> None:
     """What the worker's own container opened is closed with it; a ready instance stays open."""
     told = []
 
-    def resource():
+    def resource() -> Any:
         told.append("open")
         yield 1
         told.append("close")
@@ -103,16 +105,16 @@ def test_resources_of_a_container_made_here_are_shut_down():
 
 
 @pytest.mark.parametrize("given", [3, "acme.containers:App", lambda: 3, object])
-def test_what_is_no_container_is_told(given):
+def test_what_is_no_container_is_told(given: Any) -> None:
     """Anything without slices is refused when it is opened."""
     with pytest.raises(DeclarationError, match="container=: expected a container with domain, infrastructure"):
         opened(given)
 
 
-def test_an_async_function_is_told():
+def test_an_async_function_is_told() -> None:
     """It is not a context manager, and nobody would close what it opened."""
 
-    async def make():
+    async def make() -> Any:
         return READY
 
     with pytest.raises(DeclarationError, match="@asynccontextmanager"):

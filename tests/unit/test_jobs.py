@@ -1,11 +1,12 @@
 import asyncio
 import functools
 from datetime import UTC, datetime
+from typing import Any, Never
 
 import pytest
 from pydantic import BaseModel
 
-from jobkit.errors import DeclarationError, LostClaim, NotSerialisable, Unrecoverable, UnkeptStep, WrongPayload
+from jobkit.errors import DeclarationError, LostClaim, NotSerialisable, UnkeptStep, Unrecoverable, WrongPayload
 from jobkit.jobs import Job, MemoryPort, Progress, in_thread
 from jobkit.payloads import Payload
 from jobkit.results import draft
@@ -23,7 +24,7 @@ class Invoice(BaseModel):
 class Counter:
     """A function that counts its calls, with and without annotations."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.calls = 0
 
     def invoice(self, number: str) -> Invoice:
@@ -38,7 +39,7 @@ class Counter:
         self.calls += 1
         return Invoice(number="late")
 
-    def plain(self):
+    def plain(self) -> Any:
         self.calls += 1
         return {"a": [1, 2.5, None, "x"]}
 
@@ -54,14 +55,14 @@ class Counter:
         return (1, 2)
 
 
-def attempts(*, port=None):
+def attempts(*, port: Any = None) -> tuple[Job[Read], Job[Read]]:
     """Two attempts of one job: they share what is kept."""
     port = port or MemoryPort()
     return Job(payload=Read(), attempt=1, port=port), Job(payload=Read(), attempt=2, port=port)
 
 
 @pytest.mark.parametrize("method", ["invoices", "late", "plain", "nothing", "__call__"])
-def test_a_step_runs_once_a_job(method):
+def test_a_step_runs_once_a_job(method: str) -> None:
     """A later attempt gets the same value, of the same types, without a call."""
     counter = Counter()
     first, second = attempts()
@@ -72,7 +73,7 @@ def test_a_step_runs_once_a_job(method):
     assert counter.calls == 1
 
 
-def test_a_step_passes_its_arguments():
+def test_a_step_passes_its_arguments() -> None:
     """Positional and keyword arguments reach the function, also through a partial."""
     counter = Counter()
     first, second = attempts()
@@ -83,7 +84,7 @@ def test_a_step_passes_its_arguments():
     assert second.step("d", Invoice, number="10") == Invoice(number="10")
 
 
-def test_a_step_of_a_callable_object():
+def test_a_step_of_a_callable_object() -> None:
     """An object with a typed call is kept through that type."""
     counter = Counter()
     first, second = attempts()
@@ -95,7 +96,7 @@ def test_a_step_of_a_callable_object():
     "value",
     [object(), Invoice(number="1"), (1, 2), {1: 2}, float("nan"), b"\xff", datetime(2026, 1, 1, tzinfo=UTC)],
 )
-def test_a_step_that_cannot_be_kept_is_unrecoverable(value):
+def test_a_step_that_cannot_be_kept_is_unrecoverable(value: Any) -> None:
     """A value that JSON would change is told with the step's name, and is not tried again."""
     job, _ = attempts()
     with pytest.raises(UnkeptStep, match="step 'ocr': ") as caught:
@@ -104,15 +105,15 @@ def test_a_step_that_cannot_be_kept_is_unrecoverable(value):
     assert isinstance(caught.value, Unrecoverable)
 
 
-def test_a_kept_value_that_no_longer_fits_is_told():
+def test_a_kept_value_that_no_longer_fits_is_told() -> None:
     """When the function's type has changed since, the message says to name the step anew."""
     port = MemoryPort()
     port.save_step("read", b'{"other": 1}')
-    with pytest.raises(NotSerialisable, match="step 'read': .*give the step a new name"):
+    with pytest.raises(NotSerialisable, match=r"step 'read': .*give the step a new name"):
         Job(payload=Read(), port=port).step("read", Counter().invoice, "1")
 
 
-def test_a_name_is_taken_once_an_attempt():
+def test_a_name_is_taken_once_an_attempt() -> None:
     """A loop that forgets to number its steps is told, instead of getting the first value again."""
     job, _ = attempts()
     job.step("page", int)
@@ -123,12 +124,12 @@ def test_a_name_is_taken_once_an_attempt():
             job.step(wrong, int)
 
 
-def test_async_steps():
+def test_async_steps() -> None:
     """An async step is awaited, kept and recalled; a blocking one goes through in_thread with its type."""
     counter = Counter()
     first, second = attempts()
 
-    async def run(job):
+    async def run(job: Any) -> Any:
         return (
             await job.step("later", counter.later, "1"),
             await job.step("thread", in_thread(counter.invoice), "2"),
@@ -140,11 +141,11 @@ def test_async_steps():
     assert counter.calls == 2
 
 
-def test_a_blocking_step_on_the_event_loop_is_told():
+def test_a_blocking_step_on_the_event_loop_is_told() -> None:
     """It would stop all async jobs of the worker; the message shows in_thread."""
     counter = Counter()
 
-    async def run():
+    async def run() -> None:
         attempts()[0].step("ocr", counter.plain)
 
     with pytest.raises(DeclarationError, match=r"step 'ocr': Counter\.plain would block .*in_thread"):
@@ -152,7 +153,7 @@ def test_a_blocking_step_on_the_event_loop_is_told():
     assert counter.calls == 0
 
 
-def test_an_async_step_without_a_loop_is_told():
+def test_an_async_step_without_a_loop_is_told() -> None:
     """A plain processor cannot await; the coroutine is not left behind."""
     with pytest.raises(DeclarationError, match=r"step 'x': expected a plain function, got the async Counter\.later"):
         attempts()[0].step("x", Counter().later, "1")
@@ -160,17 +161,17 @@ def test_an_async_step_without_a_loop_is_told():
         attempts()[0].step("x", lambda: Counter().later("1"))
 
 
-def test_in_thread_refuses_async_functions():
+def test_in_thread_refuses_async_functions() -> None:
     """A coroutine function needs no thread."""
     with pytest.raises(DeclarationError, match=r"in_thread: Counter\.later is async already"):
         in_thread(Counter().later)
 
 
-def test_a_lost_claim_passes_through():
+def test_a_lost_claim_passes_through() -> None:
     """What the port raises when the job is another worker's ends the step, and nothing is kept."""
 
     class Lost(MemoryPort):
-        def save_step(self, name, value):
+        def save_step(self, name: str, value: Any) -> Never:
             raise LostClaim
 
     port = Lost()
@@ -180,13 +181,13 @@ def test_a_lost_claim_passes_through():
 
 
 @pytest.mark.parametrize("percent", [-1, 101, "50", None, True, float("nan")])
-def test_wrong_progress_is_told(percent):
+def test_wrong_progress_is_told(percent: Any) -> None:
     """Progress is a number from 0 to 100."""
     with pytest.raises(DeclarationError, match=r"job\.progress\(percent\): expected a number from 0 to 100"):
         attempts()[0].progress(percent)
 
 
-def test_progress_and_enqueue_reach_the_port():
+def test_progress_and_enqueue_reach_the_port() -> None:
     """A job without a worker keeps what its processor did, for a test to look at."""
     port = MemoryPort()
     job = Job(payload=Read(), port=port)
@@ -201,7 +202,7 @@ def test_progress_and_enqueue_reach_the_port():
         job.enqueue(Read)
 
 
-def test_a_job_for_a_test_needs_its_payload_only():
+def test_a_job_for_a_test_needs_its_payload_only() -> None:
     """Everything else has a value that a first attempt would have."""
     job = Job(payload=Read(number=4))
     assert (job.payload.number, job.attempt, job.epoch, dict(job.tags), job.scheduled_for) == (4, 1, 1, {}, None)

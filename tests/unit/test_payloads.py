@@ -27,7 +27,7 @@ from jobkit import checks
 from jobkit.errors import CorruptJob, DeclarationError, NotSerialisable, Parked, WrongPayload
 from jobkit.payloads import Kind, Payload, decode, encode, kind, parse
 
-R = TypeVar("R", covariant=True, default=None)
+R_co = TypeVar("R_co", covariant=True, default=None)
 
 
 class Queues(StrEnum):
@@ -43,7 +43,7 @@ class Special(Invoice):
     discount: int = 0
 
 
-class Tenant(Payload[R], Generic[R], abstract=True):
+class Tenant(Payload[R_co], Generic[R_co], abstract=True):
     tenant_id: str
 
 
@@ -61,11 +61,11 @@ class Loose(Payload, name="loose", queue="invoices"):
     any: Any = None
     base: Invoice | None = None
     hidden: int = Field(default=0, exclude=True)
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = Field(default_factory=list)
     ratio: float = 0.0
     _cached: int = PrivateAttr(default=0)
 
-    def remember(self):
+    def remember(self) -> None:
         self._cached = 1
 
 
@@ -75,7 +75,7 @@ def declare(annotations: dict[str, Any] | None = None, base: Any = Payload, /, *
     return types.new_class("Made", (base,), keywords, lambda ns: ns.update(__annotations__=annotations or {}))
 
 
-def test_kind():
+def test_kind() -> None:
     """A class's keywords are its kind; a StrEnum's member is stored as its value, and fields may be called the same."""
     assert kind(Read) == Kind("invoice.read", "invoices", 1, ("invoice.ocr",), "i:{tenant_id}", Invoice)
     assert type(kind(Read).queue) is str
@@ -84,10 +84,10 @@ def test_kind():
     assert (one.name, one.queue) == ("invoice", "of the printer")
 
 
-def test_result_type_through_bases():
+def test_result_type_through_bases() -> None:
     """The declared result is found through generic bases; None where nothing is declared."""
 
-    class Pair(Tenant[tuple[int, R]], Generic[R], abstract=True): ...
+    class Pair(Tenant[tuple[int, R_co]], Generic[R_co], abstract=True): ...
 
     class Two(Pair[str], name="two", queue="q"): ...
 
@@ -130,13 +130,13 @@ def test_result_type_through_bases():
         ({"name": "x", "queue": "q", "extra": "allow"}, "frozen and refuses extra fields"),
     ],
 )
-def test_wrong_keywords_are_told_when_the_class_is_made(keywords, message):
+def test_wrong_keywords_are_told_when_the_class_is_made(keywords: dict[str, Any], message: str) -> None:
     """A wrong, missing or misspelt class keyword names the class, what was expected and what came."""
     with pytest.raises(DeclarationError, match=message):
         declare({"tenant_id": str}, **keywords)
 
 
-def test_abstract_bases_are_no_jobs():
+def test_abstract_bases_are_no_jobs() -> None:
     """An abstract base has no kind, even below a payload that has one."""
     with pytest.raises(DeclarationError, match="Tenant: expected a payload class with name= and queue="):
         kind(Tenant)
@@ -182,7 +182,7 @@ class Outer(BaseModel):
         (OrderedDict[str, Box], "f.when"),
     ],
 )
-def test_bare_datetimes_are_refused_when_the_class_is_made(annotation, field):
+def test_bare_datetimes_are_refused_when_the_class_is_made(annotation: Any, field: str) -> None:
     """A datetime that need not have a timezone is found wherever it stands, and the remedy is AwareDatetime."""
     with pytest.raises(DeclarationError, match=rf"Made\.{field}.*AwareDatetime"):
         declare({"f": annotation})
@@ -199,13 +199,13 @@ def test_bare_datetimes_are_refused_when_the_class_is_made(annotation, field):
         (Outer, "f.parts.token"),
     ],
 )
-def test_secrets_are_refused_when_the_class_is_made(annotation, field):
+def test_secrets_are_refused_when_the_class_is_made(annotation: Any, field: str) -> None:
     """A secret is found wherever it stands; it is carried as a reference."""
     with pytest.raises(DeclarationError, match=rf"Made\.{field}: a secret .*secret_ref"):
         declare({"f": annotation})
 
 
-def test_a_field_of_a_class_that_comes_later_is_checked_when_it_is_known():
+def test_a_field_of_a_class_that_comes_later_is_checked_when_it_is_known() -> None:
     """A forward reference delays the check to the moment it is resolved."""
     made = declare({"later": "Later"})
 
@@ -216,13 +216,13 @@ def test_a_field_of_a_class_that_comes_later_is_checked_when_it_is_known():
         made.model_rebuild(_types_namespace={"Later": Later})
 
 
-def test_naive_datetimes_are_refused_as_values():
+def test_naive_datetimes_are_refused_as_values() -> None:
     """A value without a timezone does not enter a payload."""
     with pytest.raises(ValidationError, match="timezone"):
         Read(tenant_id="t", at=datetime(2026, 1, 1))  # noqa: DTZ001 - the naive one is the point
 
 
-def test_payloads_are_frozen_and_refuse_extra_fields_and_infinite_floats():
+def test_payloads_are_frozen_and_refuse_extra_fields_and_infinite_floats() -> None:
     """What a payload carries is fixed, known and finite."""
     one = Read(tenant_id="t")
     with pytest.raises(ValidationError, match="frozen"):
@@ -233,7 +233,7 @@ def test_payloads_are_frozen_and_refuse_extra_fields_and_infinite_floats():
         Loose(ratio=float("inf"))
 
 
-def test_round_trip():
+def test_round_trip() -> None:
     """What goes in comes back: bytes that are no text, decimals, dates, sets, moments."""
     one = Read(
         tenant_id="t",
@@ -268,13 +268,13 @@ class Colour(Enum):
         ({"rows": [{}, {"deep": {"set": {1}}}]}, r"rows\[1\]\['deep'\]\['set'\]"),
     ],
 )
-def test_a_field_that_does_not_come_back_is_named(values, field):
+def test_a_field_that_does_not_come_back_is_named(values: Any, field: str) -> None:
     """What JSON would lose in silence raises at the encode, and the message names the place."""
     with pytest.raises(NotSerialisable, match=rf"Loose\.{field}: "):
         encode(Loose(**values))
 
 
-def test_private_attributes_do_not_travel():
+def test_private_attributes_do_not_travel() -> None:
     """A private attribute that was set is told, because it would be lost."""
     one = Loose()
     one.remember()
@@ -282,7 +282,7 @@ def test_private_attributes_do_not_travel():
         encode(one)
 
 
-def test_a_payload_made_without_validation_is_checked():
+def test_a_payload_made_without_validation_is_checked() -> None:
     """model_construct cannot bring a wrong value or a missing field past the encode."""
     with pytest.raises(NotSerialisable, match=r"Read\.tenant_id"):
         encode(Read.model_construct())
@@ -299,7 +299,7 @@ def test_a_payload_made_without_validation_is_checked():
         (None, "expected a payload"),
     ],
 )
-def test_what_is_no_payload_is_refused(value, message):
+def test_what_is_no_payload_is_refused(value: Any, message: str) -> None:
     """The class, another model and a dict are told apart from a payload."""
     with pytest.raises(WrongPayload, match=message):
         encode(value)
@@ -309,26 +309,26 @@ class Upgraded(Payload, name="up", queue="q", version=3):
     total_cents: int
 
     @classmethod
-    def upgrade(cls, data, version):
+    def upgrade(cls, data: Any, version: Any) -> dict[str, Any]:
         if version < 2:
             data["total"] = data.pop("sum")
         return {"total_cents": data["total"] * 100}
 
 
-def test_older_data_passes_through_upgrade():
+def test_older_data_passes_through_upgrade() -> None:
     """Data of each older version reaches this one; data of this version is not touched."""
     assert decode(Upgraded, b'{"sum": 1}', 1) == Upgraded(total_cents=100)
     assert decode(Upgraded, {"total": 2}, 2) == Upgraded(total_cents=200)
     assert decode(Upgraded, b'{"total_cents": 3}', 3) == Upgraded(total_cents=3)
 
 
-def test_an_upgrade_that_fails_makes_the_job_corrupt():
+def test_an_upgrade_that_fails_makes_the_job_corrupt() -> None:
     """An error in `upgrade` is told with its versions, and kept as the cause."""
     with pytest.raises(CorruptJob, match=r"up: Upgraded\.upgrade could not bring version 2 to 3: KeyError"):
         decode(Upgraded, b"{}", 2)
 
 
-def test_newer_data_is_parked():
+def test_newer_data_is_parked() -> None:
     """A newer version, or a field this class does not know, waits for a worker that does."""
     with pytest.raises(Parked, match="written by version 4; this worker knows 3"):
         decode(Upgraded, b"{}", 4)
@@ -353,13 +353,13 @@ def test_newer_data_is_parked():
         (b"{}", True),
     ],
 )
-def test_data_that_does_not_fit_is_corrupt(data, version):
+def test_data_that_does_not_fit_is_corrupt(data: Any, version: Any) -> None:
     """What neither this class nor its upgrade can read is corrupt, whatever it is."""
-    with pytest.raises(CorruptJob, match="^up"):
+    with pytest.raises(CorruptJob, match=r"^up"):
         decode(Upgraded, data, version)
 
 
-def test_parse_names_each_field():
+def test_parse_names_each_field() -> None:
     """JSON that a person wrote is told field by field, with the nearest name for a misspelt one."""
     assert parse(Read, '{"tenant_id": "t"}') == Read(tenant_id="t")
     with pytest.raises(WrongPayload, match=r"invoice\.read: tenant_id: Field required; tenantid: .*'tenant_id'"):
@@ -368,7 +368,7 @@ def test_parse_names_each_field():
         parse(Read, "{")
 
 
-def test_aliases_of_fields_do_not_travel():
+def test_aliases_of_fields_do_not_travel() -> None:
     """A field with an alias is written and read by its own name."""
 
     class Aliased(Payload, name="aliased", queue="q"):
@@ -380,7 +380,7 @@ def test_aliases_of_fields_do_not_travel():
 
 
 @pytest.mark.parametrize("value", ["", "a b", "x" * 201, "ä", 3, None])
-def test_job_ids(value):
+def test_job_ids(value: Any) -> None:
     """An id that RQ's tools could not carry is refused; one made here can."""
     assert checks.job_id(checks.new_job_id())
     with pytest.raises(DeclarationError, match="job_id: expected 1 to 200 letters, digits, _ and -"):

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Iterator
 from typing import Any, Never, Protocol
 
 import pytest
@@ -49,11 +50,13 @@ View = ContainerView[None, Infrastructure, None]
 
 @processor(Read)
 def read(job: Job[Read], view: View) -> JobResult[Invoice]:
+    """The processor of Read."""
     return JobResult.completed(Invoice(number="1"))
 
 
 @processor(Note)
 async def note(job: Job[Note]) -> None:
+    """The processor of Note."""
     await asyncio.sleep(0)
 
 
@@ -62,7 +65,7 @@ def made(payload: Any) -> Processor[Any, ..., Any]:
     return processor(payload)(lambda job: None)
 
 
-def test_a_processor_knows_its_function():
+def test_a_processor_knows_its_function() -> None:
     """What is asked for each job is found out once."""
     assert (read.name, read.names, read.result) == ("read", ("read", "old.read"), Invoice)
     assert (read.is_async, read.takes_view) == (False, True)
@@ -72,7 +75,7 @@ def test_a_processor_knows_its_function():
     assert read.where.endswith("test_processing.read")
 
 
-def test_a_callable_object_may_be_a_processor():
+def test_a_callable_object_may_be_a_processor() -> None:
     """An object with an async call is told from a plain one."""
 
     class Plain:
@@ -95,13 +98,14 @@ def test_a_callable_object_may_be_a_processor():
         (lambda job: None, "expected a payload class"),
     ],
 )
-def test_a_processor_of_something_else_is_told(payload, message):
+def test_a_processor_of_something_else_is_told(payload: Any, message: str) -> None:
     """@processor without its payload, or with an instance, is refused."""
     with pytest.raises(DeclarationError, match=message):
         processor(payload)
 
 
-def generator(job):
+def generator(job: Any) -> Iterator[None]:
+    """What gives more than once."""
     yield
 
 
@@ -118,30 +122,36 @@ def generator(job):
         ("read", "expected a function"),
     ],
 )
-def test_functions_with_other_parameters_are_told(fn, message):
+def test_functions_with_other_parameters_are_told(fn: Any, message: str) -> None:
     """A processor takes the job, or the job and the view; it returns once."""
     with pytest.raises(DeclarationError, match=message):
         processor(Note)(fn)
 
 
-def takes_another(job: Job[Read]) -> None: ...
+def takes_another(job: Job[Read]) -> None:
+    """Takes the job of another payload."""
 
 
-def takes_no_job(job: Read) -> None: ...
+def takes_no_job(job: Read) -> None:
+    """Takes the payload itself."""
 
 
-def takes_a_dict(job: Job[Note], view: dict[str, int]) -> None: ...
+def takes_a_dict(job: Job[Note], view: dict[str, int]) -> None:
+    """Takes no view."""
 
 
 def gives_int(job: Job[Note]) -> int:
+    """Gives what is not promised."""
     return 1
 
 
 def gives_int_result(job: Job[Note]) -> JobResult[int]:
+    """Gives a result of what is not promised."""
     return JobResult.completed(1)
 
 
-def names_nothing(job: "Job[Note]", view: "Nowhere") -> None: ...  # noqa: F821 - the name that is not there
+def names_nothing(job: "Job[Note]", view: "Nowhere") -> None:  # noqa: F821 - the name that is not there
+    """Names what is not there."""
 
 
 @pytest.mark.parametrize(
@@ -155,26 +165,30 @@ def names_nothing(job: "Job[Note]", view: "Nowhere") -> None: ...  # noqa: F821 
         (names_nothing, "its annotations name 'Nowhere', .*outside `if TYPE_CHECKING:`"),
     ],
 )
-def test_annotations_are_compared_with_the_payload(fn, message):
+def test_annotations_are_compared_with_the_payload(fn: Any, message: str) -> None:
     """What a worker would notice at the first job is told when it starts."""
     with pytest.raises(DeclarationError, match=message):
         processor(Note)(fn).check()
 
 
-def gives_none(job: Job[Read]) -> None: ...
+def gives_none(job: Job[Read]) -> None:
+    """Gives nothing."""
 
 
 def gives_special(job: Job[Read]) -> Special | JobResult[Never]:
+    """Gives a subclass."""
     return Special(number="1")
 
 
-def gives_maybe(job: Job[Maybe]) -> JobResult[Invoice] | None: ...
+def gives_maybe(job: Job[Maybe]) -> JobResult[Invoice] | None:
+    """Gives one alternative."""
 
 
-def takes_any_payload(job: Job[Payload[object]]) -> Any: ...
+def takes_any_payload(job: Job[Payload[object]]) -> Any:
+    """Takes the job of any payload."""
 
 
-def test_annotations_that_may_fit_pass():
+def test_annotations_that_may_fit_pass() -> None:
     """A subclass, an alternative of a union, a base payload or no annotation is left to the check of the value."""
     read.check()
     note.check()
@@ -186,7 +200,7 @@ def test_annotations_that_may_fit_pass():
         processor(Read)(gives_none).check()
 
 
-def test_result_types_without_json_are_told():
+def test_result_types_without_json_are_told() -> None:
     """A result that pydantic cannot describe, or that holds a secret, is refused when the worker starts."""
 
     class Odd: ...
@@ -204,7 +218,7 @@ def test_result_types_without_json_are_told():
         made(Login).check()
 
 
-def test_normalise_takes_results_and_bare_values():
+def test_normalise_takes_results_and_bare_values() -> None:
     """A JobResult and the declared value itself both become a JobResult whose value fits."""
     invoice = Invoice(number="1")
     given = JobResult.completed(invoice, then=[Note()])
@@ -229,14 +243,14 @@ def test_normalise_takes_results_and_bare_values():
         (Rows, [Invoice(number="1"), 3], r"1: Input should be"),
     ],
 )
-def test_a_result_that_does_not_fit_is_unrecoverable(payload, value, message):
+def test_a_result_that_does_not_fit_is_unrecoverable(payload: Any, value: Any, message: str) -> None:
     """Its effects have happened: it is told with what was promised and what came, and not tried again."""
     with pytest.raises(WrongResult, match=message) as caught:
         made(payload).normalise(value)
     assert isinstance(caught.value, Unrecoverable)
 
 
-def test_a_forgotten_await_is_told():
+def test_a_forgotten_await_is_told() -> None:
     """A plain function that returns an awaitable has not done its work."""
     with pytest.raises(WrongResult, match="it returned an awaitable"):
         made(Anything).normalise(asyncio.sleep(0))
@@ -251,7 +265,7 @@ def test_a_forgotten_await_is_told():
         (Raw, b"text", b'"text"'),
     ],
 )
-def test_results_travel(payload, value, data):
+def test_results_travel(payload: Any, value: Any, data: Any) -> None:
     """A result is written as JSON, and read as the declared type."""
     assert made(payload).dump(value) == data
     assert made(payload).dump(JobResult("completed", value)) == data
@@ -262,13 +276,13 @@ def test_results_travel(payload, value, data):
     ("payload", "value"),
     [(Anything, object()), (Anything, {1, object()}), (Raw, b"\xff")],
 )
-def test_a_result_that_json_cannot_hold_is_unrecoverable(payload, value):
+def test_a_result_that_json_cannot_hold_is_unrecoverable(payload: Any, value: Any) -> None:
     """It is told, and not tried again."""
     with pytest.raises(WrongResult, match="its result cannot be written as JSON"):
         made(payload).dump(value)
 
 
-def test_a_kept_result_of_another_shape_is_told():
+def test_a_kept_result_of_another_shape_is_told() -> None:
     """A result that was kept under an earlier type does not pass as the new one."""
     with pytest.raises(WrongResult, match="read: the kept result is no Invoice any more"):
         load_result(Read, b"[]")

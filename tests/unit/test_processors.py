@@ -2,6 +2,9 @@ import importlib.metadata
 import sys
 import textwrap
 import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,33 +21,38 @@ class Note(Payload, name="note", queue="mail"): ...
 
 
 @processor(Read)
-def read(job: Job[Read]) -> None: ...
+def read(job: Job[Read]) -> None:
+    """The processor of Read."""
 
 
 @processor(Note)
-def note(job: Job[Note]) -> None: ...
+def note(job: Job[Note]) -> None:
+    """The processor of Note."""
 
 
 @processor(Read)
-def another_read(job: Job[Read]) -> None: ...
+def another_read(job: Job[Read]) -> None:
+    """A second processor of Read."""
 
 
-def load(entries, *points):
+def load(entries: Any, *points: Any) -> Any:
+    """The registry of the entries and the given entry points."""
     return load_processors(entries, entry_points=points)
 
 
-def module(name="acme_module", **held):
+def module(name: str = "acme_module", **held: Any) -> types.ModuleType:
+    """A module that holds the given names."""
     made = types.ModuleType(name)
     vars(made).update(held)
     return made
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
     """A folder on the import path, and a function that writes a module into it."""
     monkeypatch.syspath_prepend(tmp_path)
 
-    def write(name, source):
+    def write(name: str, source: str) -> None:
         (tmp_path / f"{name}.py").write_text(textwrap.dedent(source))
 
     before = set(sys.modules)
@@ -70,7 +78,7 @@ from jobkit.processors import processor
         [[read], [note], note],
     ],
 )
-def test_values_modules_and_lists(entries):
+def test_values_modules_and_lists(entries: Any) -> None:
     """Processors come as values, modules, lists of these, and the same one twice counts once."""
     registry = load(entries)
     assert registry.names() == ("invoice.read", "note")
@@ -81,7 +89,7 @@ def test_values_modules_and_lists(entries):
     assert len(registry) == 2
 
 
-def test_a_module_by_its_path(files):
+def test_a_module_by_its_path(files: Callable[[str, str], None]) -> None:
     """A string is a module's path, imported when the registry is made."""
     files(
         "acme_jobs",
@@ -97,12 +105,12 @@ def ping(job: Job[Ping]) -> None: ...
     assert load("acme_jobs").names() == ("ping",)
 
 
-def test_none_is_no_processors():
+def test_none_is_no_processors() -> None:
     """A client's kit has none."""
     assert load(None).names() == ()
 
 
-def test_a_module_that_does_not_import_is_told(files):
+def test_a_module_that_does_not_import_is_told(files: Callable[[str, str], None]) -> None:
     """The error names the module and keeps the cause, whatever it is."""
     files("acme_broken", "import acme_missing")
     files("acme_syntax", "def")
@@ -125,13 +133,13 @@ def test_a_module_that_does_not_import_is_told(files):
         (b"acme", "expected a module's path"),
     ],
 )
-def test_what_holds_no_processor_is_told(entries, message):
+def test_what_holds_no_processor_is_told(entries: Any, message: str) -> None:
     """An empty module, a bare function or anything else is refused."""
     with pytest.raises(DeclarationError, match=message):
         load(entries)
 
 
-def test_two_processors_for_one_name_are_refused():
+def test_two_processors_for_one_name_are_refused() -> None:
     """By name or by alias, and the message names both functions and where they came from."""
 
     class Ocr(Payload, name="invoice.ocr", queue="q"): ...
@@ -145,7 +153,7 @@ def test_two_processors_for_one_name_are_refused():
         load([module(read=read), ocr])
 
 
-def test_a_processor_that_does_not_fit_its_payload_is_told():
+def test_a_processor_that_does_not_fit_its_payload_is_told() -> None:
     """Annotations are checked when the registry is made."""
 
     @processor(Note)
@@ -155,12 +163,15 @@ def test_a_processor_that_does_not_fit_its_payload_is_told():
         load(wrong)
 
 
-def test_an_unknown_name_suggests_the_nearest():
+def test_an_unknown_name_suggests_the_nearest() -> None:
     """Whoever asks for a name that is none is told the nearest one."""
     with pytest.raises(UnknownJobName, match=r"no processor for jobs named 'invoice\.raed'; did you mean"):
         load([read, note]).find("invoice.raed")
-    with pytest.raises(UnknownJobName, match="no processor for jobs named 'x'$"):
+    with pytest.raises(UnknownJobName, match=r"no processor for jobs named 'x'$"):
         ProcessorRegistry().find("x")
+
+
+ACME = types.SimpleNamespace(name="acme-jobs", version="1.2")
 
 
 class Point:
@@ -168,24 +179,24 @@ class Point:
 
     group = "jobkit.processors"
 
-    def __init__(self, name, loaded, dist=types.SimpleNamespace(name="acme-jobs", version="1.2")):  # noqa: B008
+    def __init__(self, name: str, loaded: Any, dist: Any = ACME) -> None:
         self.name, self.value, self.dist, self._loaded = name, f"acme:{name}", dist, loaded
 
-    def load(self):
+    def load(self) -> Any:
         if isinstance(self._loaded, BaseException):
             raise self._loaded
         return self._loaded
 
 
 @pytest.mark.parametrize("loaded", [read, [read], module(read=read)])
-def test_entry_points(loaded):
+def test_entry_points(loaded: Any) -> None:
     """An entry point gives a processor, a list or a module."""
     registry = load([note], Point("read", loaded))
     assert registry.names() == ("invoice.read", "note")
     assert registry.broken == ()
 
 
-def test_a_broken_entry_point_names_its_distribution_and_leaves_the_others():
+def test_a_broken_entry_point_names_its_distribution_and_leaves_the_others() -> None:
     """What one distribution does wrong is kept for whoever asks; the others' processors work."""
     points = [
         Point("a", ImportError("no module named acme")),
@@ -202,13 +213,13 @@ def test_a_broken_entry_point_names_its_distribution_and_leaves_the_others():
         registry.find("x")
 
 
-def test_an_entry_point_may_not_take_an_applications_name():
+def test_an_entry_point_may_not_take_an_applications_name() -> None:
     """Two processors for one name refuse to start, and the message names the distribution."""
     with pytest.raises(DeclarationError, match=r"two processors for .*\(from acme-jobs 1\.2\)"):
         load([read], Point("read", another_read))
 
 
-def test_a_real_distribution_is_found(files, tmp_path):
+def test_a_real_distribution_is_found(files: Callable[[str, str], None], tmp_path: Path) -> None:
     """The group of the installed distributions is read, and can be switched off."""
     files("acme_plugin", HEAD + "\nclass Ping(Payload, name='acme.ping', queue='q'): ...\n")
     with (tmp_path / "acme_plugin.py").open("a") as module_file:
@@ -221,7 +232,9 @@ def test_a_real_distribution_is_found(files, tmp_path):
     registry = load_processors(None)
     assert "acme.ping" in registry
     assert [str(each) for each in registry.broken if each.name == "lost"] == [
-        "acme-plugin 1.0: entry point lost = acme_plugin:lost: "
-        "AttributeError: module 'acme_plugin' has no attribute 'lost'",
+        (
+            "acme-plugin 1.0: entry point lost = acme_plugin:lost: "
+            "AttributeError: module 'acme_plugin' has no attribute 'lost'"
+        ),
     ]
     assert "acme.ping" not in load_processors(None, entry_points=False)

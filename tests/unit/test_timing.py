@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -7,7 +8,7 @@ from jobkit.timing import SystemClock, aware, seconds
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, 0.0), (2, 2.0), (0.5, 0.5), (timedelta(minutes=1), 60.0)])
-def test_seconds(value, expected):
+def test_seconds(value: Any, expected: object) -> None:
     """Numbers and timedeltas become a float of seconds."""
     found = seconds(value, "delay=")
     assert found == expected
@@ -15,19 +16,19 @@ def test_seconds(value, expected):
 
 
 @pytest.mark.parametrize("value", [True, "5", "5s", None, float("nan"), float("inf"), -1, timedelta(seconds=-1)])
-def test_seconds_refuses_what_is_no_duration(value):
+def test_seconds_refuses_what_is_no_duration(value: Any) -> None:
     """What is no finite duration from 0 is refused, and the message says what was expected and what came."""
     with pytest.raises(DeclarationError, match=r"delay=: expected .*got "):
         seconds(value, "delay=")
 
 
-def test_seconds_above():
+def test_seconds_above() -> None:
     """A limit that is excluded is told."""
     with pytest.raises(DeclarationError, match="timeout=: expected more than 0 seconds, got 0"):
         seconds(0, "timeout=", above=0.0)
 
 
-def test_aware_refuses_naive_datetimes():
+def test_aware_refuses_naive_datetimes() -> None:
     """A datetime without a timezone is refused with the remedy; anything else too."""
     now = datetime.now(UTC)
     assert aware(now, "at=") is now
@@ -37,7 +38,7 @@ def test_aware_refuses_naive_datetimes():
         aware("2026-01-01", "at=")
 
 
-def test_system_clock():
+def test_system_clock() -> None:
     """Wall time carries its timezone; monotonic time does not run backwards."""
     clock = SystemClock()
     assert clock.wall().utcoffset() == timedelta(0)

@@ -53,17 +53,17 @@ class Plain:
     files, url, hidden = 1, "here", "not declared"
 
     @property
-    def ocr(self):
+    def ocr(self) -> Any:
         return object()
 
-    def read(self):
+    def read(self) -> str:
         return "text"
 
 
 PLAIN = ContainerView(domain=None, infrastructure=Plain(), cross_cutting=None)
 
 
-def as_factory():
+def as_factory() -> Any:
     """A container whose slice is not a sub-container but a provider of an object."""
 
     class Flat(containers.DeclarativeContainer):
@@ -79,7 +79,7 @@ EACH = pytest.mark.parametrize(
 )
 
 
-def test_members_of_protocols():
+def test_members_of_protocols() -> None:
     """Inherited members, attributes and methods count; private names do not."""
     assert members(Infrastructure) == {"files", "ocr", "read", "url"}
     assert members(None) == members(NONE) == members(object) == frozenset()
@@ -89,7 +89,7 @@ def test_members_of_protocols():
 
 
 @EACH
-def test_a_view_shows_what_the_protocol_declares(container):
+def test_a_view_shows_what_the_protocol_declares(container: Any) -> None:
     """Over any kind of container the slice has the declared members and no others."""
     view = build_view(container, PROTOCOLS)()
     assert view.infrastructure.url == "here"
@@ -102,7 +102,7 @@ def test_a_view_shows_what_the_protocol_declares(container):
 
 
 @EACH
-def test_a_member_is_resolved_once_a_view(container):
+def test_a_member_is_resolved_once_a_view(container: Any) -> None:
     """An attempt gets one object of a factory; the next attempt gets another."""
     make = build_view(container, PROTOCOLS)
     view = make()
@@ -110,7 +110,7 @@ def test_a_member_is_resolved_once_a_view(container):
     assert view.infrastructure.ocr is not make().infrastructure.ocr
 
 
-def test_a_missing_provider_is_named_when_the_worker_starts():
+def test_a_missing_provider_is_named_when_the_worker_starts() -> None:
     """Each missing member is named with its slice, before any job runs."""
 
     class Poor(containers.DeclarativeContainer):
@@ -119,7 +119,9 @@ def test_a_missing_provider_is_named_when_the_worker_starts():
     class PoorApp(containers.DeclarativeContainer):
         infrastructure = providers.Container(Poor)
 
-    with pytest.raises(MissingProvider, match=r"lacks infrastructure\.files, infrastructure\.read, infrastructure\.url"):
+    with pytest.raises(
+        MissingProvider, match=r"lacks infrastructure\.files, infrastructure\.read, infrastructure\.url"
+    ):
         build_view(PoorApp(), PROTOCOLS)
     for nothing in (None, SimpleNamespace(), containers.DynamicContainer()):
         with pytest.raises(MissingProvider, match=r"infrastructure\.ocr"):
@@ -128,7 +130,7 @@ def test_a_missing_provider_is_named_when_the_worker_starts():
         build_view(None, (Any, NONE, NONE))
 
 
-def test_several_views_are_one():
+def test_several_views_are_one() -> None:
     """Where processors declare different Protocols, the slices have the members of all."""
     view = build_view(App(), (NONE, Narrow, NONE), (NONE, Base, NONE))()
     assert view.infrastructure.ocr
@@ -137,7 +139,7 @@ def test_several_views_are_one():
         _ = view.infrastructure.url
 
 
-def test_a_slice_of_any_shows_all_but_what_leads_outside():
+def test_a_slice_of_any_shows_all_but_what_leads_outside() -> None:
     """Without a Protocol the slice has every provider, and still no way to the services."""
     view = build_view(App(), (NONE, Any, NONE))()
     assert view.infrastructure.hidden == "not declared"
@@ -147,7 +149,7 @@ def test_a_slice_of_any_shows_all_but_what_leads_outside():
 
 
 @pytest.mark.parametrize("name", ["services", "parent", "providers"])
-def test_what_lies_beyond_the_view_is_refused_with_the_rule(name):
+def test_what_lies_beyond_the_view_is_refused_with_the_rule(name: str) -> None:
     """A processor that reaches for the services is told the rule and the remedy, also by a test's own view."""
     for view in (build_view(App(), PROTOCOLS)(), PLAIN):
         with pytest.raises(ServicesRefused, match=rf"view\.{name}: a processor sees domain, infrastructure .*port"):
@@ -156,7 +158,7 @@ def test_what_lies_beyond_the_view_is_refused_with_the_rule(name):
         getattr(build_view(App(), PROTOCOLS)().infrastructure, name)
 
 
-def test_a_view_cannot_be_changed():
+def test_a_view_cannot_be_changed() -> None:
     """Assignment and deletion are refused, on the view and on its slices."""
     view = build_view(App(), PROTOCOLS)()
     with pytest.raises(ServicesRefused, match=r"view\.domain: .*changes nothing"):
@@ -169,7 +171,7 @@ def test_a_view_cannot_be_changed():
         _ = view.domian
 
 
-def test_overriding_a_provider_reaches_the_view():
+def test_overriding_a_provider_reaches_the_view() -> None:
     """What dependency-injector's own override puts in place is what a processor gets."""
     app = App()
     make = build_view(app, PROTOCOLS)
@@ -177,10 +179,10 @@ def test_overriding_a_provider_reaches_the_view():
         assert make().infrastructure.url == "there"
 
 
-def test_a_dependant_of_an_async_resource_is_refused():
+def test_a_dependant_of_an_async_resource_is_refused() -> None:
     """It would be a Future; the message says to open it in an async context manager."""
 
-    async def connect():
+    async def connect() -> Any:
         yield "connection"
 
     class Async(containers.DeclarativeContainer):
@@ -190,7 +192,7 @@ def test_a_dependant_of_an_async_resource_is_refused():
     class AsyncApp(containers.DeclarativeContainer):
         infrastructure = providers.Container(Async)
 
-    async def ask():
+    async def ask() -> None:
         _ = build_view(AsyncApp(), (NONE, Narrow, NONE))().infrastructure.ocr
 
     with pytest.raises(DeclarationError, match=r"view\.infrastructure\.ocr: its provider gives an awaitable"):
