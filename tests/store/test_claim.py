@@ -170,7 +170,7 @@ def test_due_jobs_are_promoted(world: World) -> None:
     world.enqueue(world.new("later", delay_ms=2000), world.new("soon", delay_ms=1000), world.new("now"))
     world.pass_time(3)
     assert [claimed.id for claimed in world.claim()] == ["now", "soon", "later"]
-    assert world.keys().isdisjoint({"rq:scheduled:a", "rq:queue:a"})
+    assert world.all_keys().isdisjoint({"rq:scheduled:a", "rq:queue:a"})
 
 
 def test_claim_promotes_two_hundred(world: World) -> None:

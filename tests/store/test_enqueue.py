@@ -28,7 +28,7 @@ def test_ended_job_is_not_enqueued_again(world: World) -> None:
 def test_keys(world: World) -> None:
     """An enqueue writes the job, its place, the queue's name, a bell and the clock, and nothing else."""
     world.enqueue(world.new("now"), world.new("later", queue="b", delay_ms=5000))
-    assert world.keys() == {
+    assert world.all_keys() == {
         "rq:job:now",
         "rq:queue:a",
         "rq:jk:bell:a",
@@ -79,7 +79,7 @@ def test_many_queues(world: World) -> None:
 def test_full_server(world: World) -> None:
     """A full server refuses an enqueue whole, naming the reason; an enqueue that is repeated is still answered."""
     world.enqueue("before")
-    before = world.keys()
+    before = world.all_keys()
     world.redis.config_set("maxmemory", 1)
     try:
         with pytest.raises(StoreFull, match="maxmemory"):
@@ -87,7 +87,7 @@ def test_full_server(world: World) -> None:
         assert world.enqueue("before") == [False]
     finally:
         world.redis.config_set("maxmemory", 0)
-    assert world.keys() == before
+    assert world.all_keys() == before
 
 
 def test_fence(world: World) -> None:

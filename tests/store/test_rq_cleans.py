@@ -57,7 +57,7 @@ def test_live_and_ended_jobs_stay(world: World, clean: Callable[[World], None], 
 
 def dump(world: World) -> dict[str, object]:
     """Every key's content."""
-    return {key: world.redis.dump(key) for key in sorted(world.keys()) if not key.startswith("rq:jk:reply")}
+    return {key: world.redis.dump(key) for key in sorted(world.all_keys()) if not key.startswith("rq:jk:reply")}
 
 
 def test_rq_scheduler_stays_away(world: World) -> None:

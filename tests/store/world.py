@@ -144,7 +144,7 @@ class World:
         """The kinds of a job's result entries, oldest first: 1 finished, 2 failed, 3 stopped, 4 retried."""
         return [entry.kind for _, entry in self.store.run(operations.attempts(self.store.keys, job_id))]
 
-    def keys(self) -> set[str]:
+    def all_keys(self) -> set[str]:
         return {key.decode() for key in self.redis.keys("*")}
 
 

@@ -109,7 +109,7 @@ class Claims:
 
     def _triples(self, name: str, claims: Sequence[Claimed], middle: tuple[Any, ...]) -> list[str]:
         keys, lost = self.store.keys, []
-        for start in range(0, len(claims), _BATCH):
+        for start in reversed(range(0, len(claims), _BATCH)):  # what is put back last is at the front
             part = claims[start : start + _BATCH]
             names, place = blocks(keys, [claim.queue for claim in part])
             args: list[Any] = [keys.prefix, self.worker, *middle, len(part)]

@@ -13,7 +13,8 @@ if tonumber(call('GET', GRACE) or 0) > NOW then return {0, 0, 0} end
 local base = block(1)
 local rescued, poisoned, released = 0, 0, 0
 local late = call('ZRANGEBYSCORE', KEYS[base + Q.LEASE], '-inf', NOW, 'LIMIT', 0, tonumber(ARGV[2]))
-for _, entry in ipairs(late) do
+for i = #late, 1, -1 do  -- so that the one that waited longest is at the front
+  local entry = late[i]
   local id, token = string.match(entry, '^(.+):([^:]+)$')
   local h = id and redis.pcall('HMGET', job_key(id), 'jk_token', 'status', 'jk_exec', 'worker_name', 'jk_rescues') or {}
   call('ZREM', KEYS[base + Q.LEASE], entry)
