@@ -55,6 +55,19 @@ class Lines(logging.Handler):
         return [each.getMessage() for each in self.records]
 
 
+@attrs.frozen
+class OpenDoor:
+    """A door to a store that is open already."""
+
+    _store: Store
+
+    def store(self) -> Store:
+        return self._store
+
+    async def astore(self) -> Store:
+        return self._store
+
+
 @attrs.define
 class Bench:
     """One application on one server. Workers that a test leaves running are stopped at its end."""
@@ -97,7 +110,8 @@ class Bench:
 def make_bench(url: str, lines: Lines, specs: list[QueueSpec]) -> Bench:
     queues = QueueSet(specs)
     store = Store.open(url)
-    return Bench(url, store, lines, queues, Client(store, Envelopes(queues, 1_048_576)))
+    door: Any = OpenDoor(store)
+    return Bench(url, store, lines, queues, Client(door, Envelopes(queues, 1_048_576)))
 
 
 @pytest.fixture
