@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 from pydantic_core import from_json
 
-from jobkit.errors import CorruptJob, JobNotFound
-from jobkit.jobs import JobStatus
-from jobkit.queues import QueueSet
+from jobkit import checks
+from jobkit.errors import CorruptJob, DeclarationError, JobNotFound, did_you_mean
 from jobkit.statuses import job_status
-from jobkit.store import Store
 from jobkit.store.codec import JobData, VanillaCall, unpack_data
 from jobkit.store.inspection import STATES, Inspection
 from jobkit.store.operations import attempts, cancel, origin, retry
-from jobkit.store.records import JobFields, QueueCounts, ResultEntry, WorkerFields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from jobkit.jobs import JobStatus
+    from jobkit.queues import QueueSet
+    from jobkit.store import Store
+    from jobkit.store.records import JobFields, QueueCounts, ResultEntry, WorkerFields
 
 _NO_LIMIT: Final = 2**53
 _PAGE: Final = 200
 """Jobs read at a time when not all of them are wanted."""
+_SHOWN: Final = 200
+"""Bytes that are shown of what cannot be read."""
 _KINDS: Final[Mapping[int, Literal["finished", "failed", "stopped", "retried"]]] = {
     1: "finished",
     2: "failed",
     3: "stopped",
     4: "retried",
-    5: "failed",
 }
 
 
@@ -91,9 +96,20 @@ class Jobs:
         """Jobs of a queue (default: every queue) in a state (default: every state), at most `limit`.
 
         With `tags` only those that carry all of them; every job of the queue may have to be read for that.
-        Raises ValueError for a state that is none.
+
+        Raises:
+            UnknownQueue: neither the kit nor this Redis knows the queue; the message suggests the nearest.
+            DeclarationError: the state is none, or the limit is no whole number from 1.
+
         """
+        checks.whole(limit, "jobs.ls(limit=)", least=1)
+        if state is not None and state not in STATES:
+            raise DeclarationError(
+                f"jobs.ls(state=): expected one of {', '.join(STATES)}, got {state!r}{did_you_mean(state, STATES)}"
+            )
         inspection = Inspection(self._store)
+        if queue is not None and queue not in self._queues and queue not in inspection.queue_names():
+            self._queues.get(queue)
         wanted = (tags or {}).items()
         found: list[JobStatus] = []
         for name in [queue] if queue is not None else inspection.queue_names():
@@ -155,18 +171,25 @@ def _payload(job: JobFields) -> Any:
     try:
         found = unpack_data(job.data)
     except CorruptJob as error:
-        return {"unreadable": repr(job.data[:200]), "why": str(error)}
+        return {"unreadable": repr(job.data[:_SHOWN]), "why": str(error)}
     match found:
         case JobData(payload=payload):
-            return from_json(payload)
+            return _read(payload)
         case VanillaCall(function=function, args=args, kwargs=kwargs):
             return {"function": function, "args": args, "kwargs": kwargs}
 
 
+def _read(data: bytes) -> Any:
+    try:
+        return from_json(data)
+    except ValueError as error:
+        return {"unreadable": repr(data[:_SHOWN]), "why": str(error)}
+
+
 def _attempt(entry: ResultEntry) -> AttemptRecord:
     return AttemptRecord(
-        outcome=_KINDS[entry.kind],
-        result=from_json(entry.value) if entry.value is not None else None,
+        outcome=_KINDS.get(entry.kind, "failed"),
+        result=None if entry.value is None else _read(entry.value),
         error=entry.error,
         worker=entry.worker,
         started_at=entry.started_at,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import attrs
@@ -17,6 +16,8 @@ from jobkit.store.operations import ENQUEUE_AT_MOST, cancel, enqueue, entries_af
 from jobkit.waiting import ENDED, Waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from jobkit.door import Door
     from jobkit.envelopes import Envelopes
     from jobkit.jobs import JobStatus
@@ -167,7 +168,8 @@ class StoredHandle(Generic[R_co]):
         if job.state == "finished":
             if entry is None:
                 raise JobNotFound(f"job {self.id!r} finished, but its result is no longer kept")
-            return self._value(entry.value)
+            value: R_co = self._value(entry.value)
+            return value
         if job.state == "failed":
             told = (entry.error if entry else None) or job.error or "no error was kept"
             raise JobFailed(f"job {self.id} ({job.name}) failed for good at attempt {max(1, job.failed)}:\n{told}")

@@ -26,11 +26,13 @@ class Door:
 
     def store(self) -> Store:
         """The store, on a server that was checked. Raises StoreUnavailable or UnsuitableServer."""
-        return self._store or self._opened()
+        store = self._store
+        return self._opened() if store is None else store
 
     async def astore(self) -> Store:
         """As `store`; opening it does not hold up the event loop."""
-        return self._store or await asyncio.to_thread(self._opened)
+        store = self._store
+        return await asyncio.to_thread(self._opened) if store is None else store
 
     def close(self) -> None:
         """Close the connections and leave the embedded server. Connections of event loops close by `aclose`."""
@@ -50,16 +52,17 @@ class Door:
 
     def _opened(self) -> Store:
         with self._lock:
-            if self._store is None:
-                server = self._acquire()
-                try:
-                    self._store = self._checked(self._settings.redis_url if server is None else server.url)
-                except BaseException:
-                    if server is not None:
-                        server.release()
-                    raise
-                self._server = server
-            return self._store
+            if self._store is not None:
+                return self._store
+            server = self._acquire()
+            try:
+                store = self._checked(self._settings.redis_url if server is None else server.url)
+            except BaseException:
+                if server is not None:
+                    server.release()
+                raise
+            self._server, self._store = server, store
+            return store
 
     def _checked(self, url: str) -> Store:
         store = Store.open(url)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import attrs
 
 from jobkit.errors import PayloadTooLarge
 from jobkit.payloads import encode, kind
-from jobkit.queues import QueueSet, QueueSpec
 from jobkit.results import PLAIN, Draft
 from jobkit.store.codec import pack_data, pack_extra
 from jobkit.store.records import NewJob
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jobkit.queues import QueueSet, QueueSpec
 
 
 @attrs.frozen
@@ -46,7 +52,7 @@ class Envelopes:
         delay_ms = due_ms = 0
         if options is not PLAIN:
             if options.tags:
-                extra = pack_extra(*spec.retry.to_wire(), options.tags)
+                extra = _extra(spec, options.tags)
             delay_ms = round(options.delay * 1000)
             if options.at is not None:
                 due_ms = max(0, round(options.at.timestamp() * 1000))
@@ -58,5 +64,10 @@ class Envelopes:
         found = self._plain.get(queue)
         if found is None:
             spec = self.queues.get(queue)
-            found = self._plain[queue] = (spec, pack_extra(*spec.retry.to_wire()))
+            found = self._plain[queue] = (spec, _extra(spec))
         return found
+
+
+def _extra(spec: QueueSpec, tags: Mapping[str, str] | None = None) -> bytes:
+    wire: list[Any] = spec.retry.to_wire()
+    return pack_extra(wire[0], wire[1], tags)

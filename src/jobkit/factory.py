@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from functools import cached_property
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 
 from jobkit.admin import Jobs
@@ -16,16 +14,19 @@ from jobkit.door import Door
 from jobkit.envelopes import Envelopes
 from jobkit.errors import DeclarationError
 from jobkit.jobs import Job, JobHandle
-from jobkit.payloads import Payload
 from jobkit.queues import QueueSet, QueueSpec
 from jobkit.results import Draft, JobResult, as_draft, draft
-from jobkit.store import Store
-from jobkit.timing import Seconds
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from types import TracebackType
+
     from jobkit.container import ContainerArg
     from jobkit.inline import Inline
+    from jobkit.payloads import Payload
     from jobkit.processors import Entries, ProcessorRegistry
+    from jobkit.store import Store
+    from jobkit.timing import Seconds
     from jobkit.worker import Worker
 
 T = TypeVar("T")

@@ -89,9 +89,8 @@ def _concluded(processor: AnyProcessor, returned: object) -> JobResult[Any]:
 def _arguments(processor: AnyProcessor, container: Any, payload: Payload[Any]) -> tuple[Any, ...]:
     job = Job(payload=payload, queue=kind(payload).queue)
     running_job.set(job.id)
-    if not processor.takes_view:
-        return (job,)
-    return (job, build_view(container, processor.protocols())())
+    protocols = processor.protocols()
+    return (job,) if protocols is None else (job, build_view(container, protocols)())
 
 
 def _looping() -> bool:

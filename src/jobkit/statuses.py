@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from jobkit.jobs import JobState, JobStatus, Progress
-from jobkit.store.records import JobFields
+
+if TYPE_CHECKING:
+    from jobkit.store.records import JobFields
 
 _STATES: Final = frozenset(JobState)
 _BEGUN: Final = frozenset({"started", "finished", "stopped"})

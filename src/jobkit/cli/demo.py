@@ -10,8 +10,10 @@ from typing import Any
 import click
 
 
-@click.command()
-@click.option("--invoices", type=click.IntRange(min=1, max=500), default=12, show_default=True, help="How many.")
+@click.command(short_help="Show an app at work: invoices are read.")
+@click.option(
+    "--invoices", type=click.IntRange(min=1, max=500), metavar="NUMBER", default=12, show_default=True, help="How many."
+)
 def demo(invoices: int) -> None:
     """Read a batch of invoices with real OCR, in real workers, and show the queues meanwhile.
 
