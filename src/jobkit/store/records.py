@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 import attrs
 
@@ -70,14 +71,17 @@ class Batch:
     wait: float | None
 
 
+_WHOLE: Final = attrs.validators.instance_of(int)
+
+
 @attrs.frozen(kw_only=True)
 class QueueRules:
     """What the scripts need to know of a queue: how many and how long ended jobs are kept (ms; 0: no limit by age)."""
 
-    keep_done: int
-    keep_dead: int
-    done_age_ms: int = 0
-    dead_age_ms: int = 0
+    keep_done: int = attrs.field(validator=_WHOLE)
+    keep_dead: int = attrs.field(validator=_WHOLE)
+    done_age_ms: int = attrs.field(default=0, validator=_WHOLE)
+    dead_age_ms: int = attrs.field(default=0, validator=_WHOLE)
 
 
 @attrs.frozen(kw_only=True)

@@ -18,14 +18,16 @@ for i = #late, 1, -1 do  -- so that the one that waited longest is at the front
   local id, token = string.match(entry, '^(.+):([^:]+)$')
   local h = id and redis.pcall('HMGET', job_key(id), 'jk_token', 'status', 'jk_exec', 'worker_name', 'jk_rescues') or {}
   call('ZREM', KEYS[base + Q.LEASE], entry)
-  if id then release(base, id, token, h[3], h[4]) end
   if h.err then
+    release(base, id, token, true)
     rescued = rescued + 1
     call('LPUSH', KEYS[base + Q.LIST], id)
   elseif not id or h[1] ~= token or ENDED[h[2]] then
     released = released + 1
+    if id then release_ended(base, id, token, h[2], h[3], h[4]) end
     if id and h[1] == token then call('HDEL', job_key(id), 'jk_token', 'jk_exec') end
   else
+    release(base, id, token, h[3], h[4])
     local key, spent = job_key(id), (tonumber(h[5]) or 0) + 1
     call('HSET', key, 'jk_rescues', spent)
     call('HDEL', key, 'jk_token', 'jk_exec')

@@ -13,10 +13,18 @@ local function release(base, id, token, has_execution, worker)
   call('ZREM', KEYS[base + Q.LEASE], member(id, token))
   call('ZREM', KEYS[base + Q.WIP], member(id, token))
   if has_execution then
+    worker = worker or call('HGET', P .. ':execution:' .. member(id, token), 'worker_name')
     call('DEL', P .. ':execution:' .. member(id, token))
     call('ZREM', P .. ':executions:' .. id, token)
     if worker then call('SREM', P .. ':worker:' .. worker .. ':executions', member(id, token)) end
   end
+end
+
+-- The same for a job that ended elsewhere. One that was deleted cannot say any more what was written for it.
+local function release_ended(base, id, token, status, has_execution, worker)
+  local gone = not status and call('EXISTS', job_key(id)) == 0
+  release(base, id, token, has_execution or gone, worker)
+  if gone then call('UNLINK', P .. ':jk:steps:' .. id) end
 end
 
 -- A full server refuses a script whose first write may grow it, and lets this no-op and all behind it pass: what
@@ -35,11 +43,7 @@ local function standing(base, id, token)
     return 'lost'
   end
   if h[3] == token then return 'done' end
-  release(base, id, token, h[4], h[5])
-  if h[1] == token then
-    call('HDEL', job_key(id), 'jk_token', 'jk_exec')
-  elseif not h[2] and call('EXISTS', job_key(id)) == 0 then
-    call('UNLINK', P .. ':jk:steps:' .. id)
-  end
+  release_ended(base, id, token, h[2], h[4], h[5])
+  if h[1] == token then call('HDEL', job_key(id), 'jk_token', 'jk_exec') end
   return 'lost'
 end
