@@ -38,8 +38,10 @@ def text(name: str) -> str:
 
 def row(page: str, *cells: str) -> str | None:
     """The line of a table that begins with these cells."""
-    start = "| " + " | ".join(cells) + " |"
-    return next((line for line in page.splitlines() if line.startswith(start)), None)
+    for line in page.splitlines():
+        if [each.strip() for each in line.split("|")[1 : len(cells) + 1]] == list(cells):
+            return line
+    return None
 
 
 def shown(value: Any) -> str:
@@ -109,8 +111,7 @@ def test_policies(policy: type[Any]) -> None:
                 default = f"`Exponential({base:g})`"
             case value:
                 default = shown(value)
-        cells = [f"`{field.name}`", default] if default else [f"`{field.name}` | "]
-        assert row(page, *cells) or row(page, f"`{field.name}`", default), field.name
+        assert row(page, f"`{field.name}`", default), field.name
 
 
 def test_payload_keywords() -> None:
@@ -201,7 +202,7 @@ def test_map() -> None:
 
 
 def test_public_names() -> None:
-    """Every public name is used or explained somewhere in the pages."""
-    pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    """Every public name is used or explained somewhere in the documentation."""
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.name != "CHANGELOG.md")
     for name in jobkit.__all__:
         assert re.search(rf"\b{name}\b", pages), name
