@@ -302,9 +302,7 @@ def test_vanilla_calls_end_as_others(function: str, args: list[int], delay: floa
     assert message in outcome.error
 
 
-@pytest.mark.parametrize(
-    ("given", "timeout"), [(None, 180.0), (-1.0, None), (0.0, None), (2.5, 2.5)]
-)
+@pytest.mark.parametrize(("given", "timeout"), [(None, 180.0), (-1.0, None), (0.0, None), (2.5, 2.5)])
 def test_the_timeout_is_the_jobs_or_the_queues(given: float | None, timeout: float | None) -> None:
     """A job without a timeout has its queue's; RQ's -1 means none."""
     assert pipeline().read(changed(timeout=given)).timeout == timeout

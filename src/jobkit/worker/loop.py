@@ -51,9 +51,11 @@ class Fetcher(Part):
         self._slots = slots
         self._dispatch = dispatch
         self._patience = Patience()
+        self._nudged = False
 
     def nudge(self) -> None:
         """Bring a waiting claim back: it does not listen to a queue that has a free slot by now."""
+        self._nudged = True
         try:
             self._channel.interrupt()
         except (StoreUnavailable, StoreFull):
@@ -81,7 +83,8 @@ class Fetcher(Part):
                 wait = batch.wait
                 self._slots.settle(self._dispatch.hand_out(batch.claimed, asked=asked))
                 # A bell that rings for nothing (another worker was quicker, the queue is suspended) must not spin.
-                empty = 0 if batch.claimed or time.monotonic() - asked > BLOCK / 2 else empty + 1
+                quick = not batch.claimed and not self._nudged and time.monotonic() - asked < BLOCK / 2
+                empty, self._nudged = (empty + 1 if quick else 0), False
                 if empty > 3:  # noqa: PLR2004
                     self._stopping.wait(min(BLOCK / 2, 0.01 * 2 ** (empty - 3)))
         finally:

@@ -22,6 +22,7 @@ class Slots:
         self._reserved: dict[str, int] = {}
         self._stuck = 0
         self._closed = False
+        self._told = False
         self._changed = threading.Condition()
 
     @property
@@ -40,6 +41,7 @@ class Slots:
             self._changed.wait_for(lambda: self._closed or any(self._free.values()))
             if self._closed:
                 return {}
+            self._told = False
             self._reserved = {queue: n for queue, n in self._free.items() if n}
             self._free = dict.fromkeys(self._free, 0)
             return dict(self._reserved)
@@ -53,11 +55,13 @@ class Slots:
             self._changed.notify_all()
 
     def release(self, counts: Mapping[str, int], *, unheard: Callable[[], None] | None = None) -> None:
-        """Make busy slots free. `unheard` is called when a claim is under way that does not listen to their queues."""
+        """Make busy slots free. `unheard` is called, once a claim, when one is under way that does not listen to
+        their queues."""
         with self._changed:
             for queue, n in counts.items():
                 self._free[queue] += n
-            deaf = bool(self._reserved) and any(queue not in self._reserved for queue in counts)
+            deaf = bool(self._reserved) and not self._told and any(queue not in self._reserved for queue in counts)
+            self._told = self._told or deaf
             self._changed.notify_all()
         if deaf and unheard is not None:
             unheard()

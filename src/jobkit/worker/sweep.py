@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("jobkit.worker")
 
 EVERY: Final = 5.0
-"""Seconds between two sweeps."""
+"""Seconds between two sweeps, at most."""
+PATIENCE: Final = 1.0
+"""Seconds until the next try while the server is away: after an outage jobs wait to be rescued."""
 
 
 class Sweeper(Ticker):
@@ -24,7 +26,7 @@ class Sweeper(Ticker):
     def __init__(
         self, sweep: Callable[[], SweepReport], *, on_crash: Callable[[str], None], every: float = EVERY
     ) -> None:
-        super().__init__("sweeper", self.tick, patience=every, on_crash=on_crash)
+        super().__init__("sweeper", self.tick, patience=min(every, PATIENCE), on_crash=on_crash)
         self._sweep = sweep
         self._every = every
         self._unreadable: tuple[str, ...] = ()

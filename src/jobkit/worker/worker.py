@@ -32,7 +32,7 @@ from jobkit.worker.port import StorePort
 from jobkit.worker.resources import Resources
 from jobkit.worker.routes import Routes
 from jobkit.worker.slots import Slots
-from jobkit.worker.sweep import Sweeper
+from jobkit.worker.sweep import EVERY, Sweeper
 from jobkit.worker.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ class Worker:
             self._hooks,
             self._watchdog,
             self._keeper,
-            Sweeper(self._sweeps.sweep, on_crash=crashed),
+            Sweeper(self._sweeps.sweep, every=min(EVERY, self._settings.lease / 6), on_crash=crashed),
             Peeker(Peeking(self._store, self.name).peek, on_crash=crashed),
             Heartbeat(lambda busy: self._presence.beat(busy=busy), lambda: len(self._held) > 0, on_crash=crashed),
             CommandListener(self._presence.commands, self, on_crash=crashed),
