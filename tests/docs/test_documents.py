@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.docs.documents import PAGES, ROOT, SYBIL, opened
 
 RUNNABLE = [page for page in PAGES if list(SYBIL.parse(page))]

@@ -46,7 +46,7 @@ def row(page: str, *cells: str) -> str | None:
 
 def shown(value: Any) -> str:
     """A default as the tables write it."""
-    return "none" if value is None or value == () or value == {} else f"`{value}`"
+    return "none" if value is None or value in ((), {}) else f"`{value}`"
 
 
 def section(page: str, title: str) -> str:
@@ -162,8 +162,8 @@ def test_contract_cites_tests() -> None:
     cited = re.findall(r"`(tests/[\w/.-]+\.py)::(\w+)`", text("explanation/contract.md"))
     assert cited
     for path, name in cited:
-        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-        assert name in {each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+        functions = ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+        assert name in {each.name for each in functions if isinstance(each, ast.FunctionDef)}, (path, name)
 
 
 @pytest.mark.parametrize("command", CONSOLE)
@@ -176,7 +176,8 @@ def test_usage(command: str) -> None:
         steps = runpy.run_path(str(ROOT / "dev"))["USAGE"]
         assert re.search(rf"^  {rest[0]} ", steps, re.MULTILINE)
     elif program == "pip":
-        extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        extras = project["optional-dependencies"]
         for named in re.findall(r"\[([\w,]+)\]", " ".join(rest)):
             assert set(named.split(",")) <= extras.keys()
 
@@ -184,7 +185,8 @@ def test_usage(command: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links(page: Path) -> None:
     """Every link to a file of this project leads to one, and to a heading where it names one."""
-    for link in LINK.findall(re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)):
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for link in LINK.findall(prose):
         path, _, anchor = link.partition("#")
         if "://" in link:
             continue
