@@ -3,7 +3,7 @@
 A page's blocks share a namespace and a folder, and each kind of block has one meaning:
 
 - `python`: executed; with `title="x.py"` it is written to that file instead (`toml` and `ini` with a title too).
-- `console`: `$` lines are commands, what follows one is its output (`...` stands for anything).
+- `console`: `$` lines are commands, what follows one is its output (`...` stands for anything, a time for any time).
 - `text`, `mermaid`: read only.
 """
 
@@ -82,6 +82,11 @@ def commands(text: str) -> Iterator[tuple[str, str]]:
         yield command, output
 
 
+def timeless(output: str) -> str:
+    """The output with its times blotted out."""
+    return re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)", "(time)", output)
+
+
 def words(command: str) -> tuple[dict[str, str], list[str]]:
     """A command's own variables, and its words."""
     split = shlex.split(command, comments=True)
@@ -121,7 +126,7 @@ class Terminal:
         for command, expected in commands(text):
             got = self._run(command)
             flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-            if got is not None and not doctest.OutputChecker().check_output(expected, got, flags):
+            if got is not None and not doctest.OutputChecker().check_output(timeless(expected), timeless(got), flags):
                 return f"$ {command}\nexpected:\n{expected}\ngot:\n{got}"
         return None
 
