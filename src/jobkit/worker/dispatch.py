@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from jobkit.errors import LostClaim, StoreFull, StoreUnavailable
+from jobkit.worker.ahead import Pace
 from jobkit.worker.attempt import Attempt
 from jobkit.worker.outcomes import Failed, Snoozed
+from jobkit.worker.permits import Permits
 from jobkit.worker.tracebacks import clip
 from jobkit.worker.verdicts import next_delay
 from jobkit.worker.watchdog import stack_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jobkit.store.claims import Claims
     from jobkit.store.records import Claimed
+    from jobkit.worker.ahead import GiveBack
     from jobkit.worker.attempt import Pipeline
     from jobkit.worker.executors import Executor
     from jobkit.worker.held import Held
@@ -59,12 +62,17 @@ Ending = Attempt | GivenUp | Freed
 class Dispatch:
     """Hands claimed jobs to the executors. Its outbox carries every attempt back, for the finisher to record."""
 
-    def __init__(self, pipeline: Pipeline, claims: Claims, held: Held, *, lease: float) -> None:
+    def __init__(
+        self, pipeline: Pipeline, claims: Claims, held: Held, capacity: Mapping[str, int], *, lease: float
+    ) -> None:
         self.outbox: queue.SimpleQueue[Ending | None] = queue.SimpleQueue()
         self.threads: Executor
         self.loop: Executor
         self.watchdog: Watchdog
         self.keeper: LeaseKeeper
+        self.give_back: GiveBack
+        self.pace = Pace(capacity)
+        self._permits = Permits(capacity)
         self._pipeline = pipeline
         self._claims = claims
         self._held = held
@@ -97,26 +105,46 @@ class Dispatch:
             claimed = self._still_ours(claimed)
         attempts = [self._read(each) for each in claimed]
         self._held.add(attempts)
-        in_threads = [a for a in attempts if not a.is_async and a.outcome is None]
-        on_loop = [a for a in attempts if a.is_async and a.outcome is None]
+        ready: list[Attempt] = []
         for attempt in attempts:
-            if attempt.outcome is not None:  # decided by reading it: parked, corrupt, unknown
+            if attempt.outcome is None:
+                attempt.fence = (self.loop if attempt.is_async else self.threads).fence()
+                ready.append(attempt)
+            else:  # decided by reading it: parked, corrupt, unknown
                 attempt.over = True
                 self.outbox.put(attempt)
-        if in_threads:
-            self.threads.submit(in_threads)
-        if on_loop:
-            self.loop.submit(on_loop)
-        self.watchdog.watch(in_threads)
-        self.watchdog.watch(on_loop)
+        now, later = self._permits.admit(ready)
+        self._start(now)
+        if later and self.closed:  # closed between the look above and here
+            self.return_unbegun()
+        elif later:
+            self.give_back.watch(later)
+        self.watchdog.watch(ready)
         return Counter(each.queue for each in claimed)
 
-    def ended(self, attempt: Attempt, outcome: Outcome) -> None:
-        """An executor's attempt is over; called in the thread that ran it."""
-        if attempt.decide(outcome):
-            self.outbox.put(attempt)
+    def ended(self, attempt: Attempt, outcome: Outcome) -> Attempt | None:
+        """An executor's attempt is over; called in the thread that ran it. The one to run next in its place."""
+        self.outbox.put(attempt if attempt.decide(outcome) else Freed(attempt))
+        following = self._permits.pass_on(attempt.claimed.queue)
+        if following is not None and following.is_async is not attempt.is_async:
+            self._start([following])
+            return None
+        return following
+
+    def return_unbegun(self, attempts: Sequence[Attempt] | None = None) -> None:
+        """Put back those of the attempts (None: all) that still wait for a permit: others may run them at once."""
+        if attempts is None:
+            waiting = self._permits.close()
         else:
-            self.outbox.put(Freed(attempt))
+            waiting = self._permits.take_back(attempts)
+            for queue_name in {each.claimed.queue for each in waiting}:
+                self.pace.slow(queue_name)
+        mine = [each for each in waiting if each.withdraw()]
+        self._return([each.claimed for each in mine])
+        self._held.forget(each.claimed.token for each in mine)
+        for each in waiting:
+            each.over = True
+            self.outbox.put(Freed(each))
 
     def give_up(self, attempt: Attempt) -> None:
         """An interruption did not land: record the failure now, let the thread go on without a claim."""
@@ -164,7 +192,17 @@ class Dispatch:
             log.warning("claimed jobs came too late to start", extra={"jobs": len(lost)})
         return [each for each in claimed if each.token not in lost]
 
+    def _start(self, attempts: Sequence[Attempt]) -> None:
+        in_threads = [each for each in attempts if not each.is_async]
+        on_loop = [each for each in attempts if each.is_async]
+        if in_threads:
+            self.threads.submit(in_threads)
+        if on_loop:
+            self.loop.submit(on_loop)
+
     def _return(self, claimed: Sequence[Claimed]) -> None:
+        if not claimed:
+            return
         try:
             self._claims.put_back(claimed)
         except (StoreUnavailable, StoreFull):

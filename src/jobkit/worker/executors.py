@@ -1,7 +1,7 @@
 """Where attempts run: threads for `def`, one event loop for `async def`. They touch no Redis.
 
 An executor takes attempts in batches, runs each through the pipeline, and hands every one back through `on_end` exactly
-once, with its outcome, or with none where the verdict had been taken before (given up, or its claim was lost).
+once, with its outcome. `on_end` may answer the attempt to run next in the place of the one that ended.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from jobkit.worker.fence import TaskFence, ThreadFence
 from jobkit.worker.outcomes import Dropped
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from jobkit.worker.attempt import Attempt, Pipeline
+    from jobkit.worker.fence import Fence
     from jobkit.worker.outcomes import Outcome
 
 log = logging.getLogger("jobkit.worker")
 
+OnEnd: TypeAlias = "Callable[[Attempt, Outcome], Attempt | None]"
 CANCEL_WAITS: Final = 0.5
 """Seconds that cancelled tasks have to end when the worker does."""
 IN_THREAD: Final = "jobkit-in-thread"
@@ -33,6 +35,10 @@ IN_THREAD: Final = "jobkit-in-thread"
 
 class Executor(Protocol):
     """Runs attempts. `start()`, `stop()` and `join()` as every background part."""
+
+    def fence(self) -> Fence:
+        """A fence for an attempt that is to run here."""
+        ...
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
         """Begin these; returns at once."""
@@ -46,7 +52,7 @@ class ThreadExecutor:
     in its thread-local state.
     """
 
-    def __init__(self, pipeline: Pipeline, *, slots: int, on_end: Callable[[Attempt, Outcome], None]) -> None:
+    def __init__(self, pipeline: Pipeline, *, slots: int, on_end: OnEnd) -> None:
         self._pipeline = pipeline
         self._slots = slots
         self._on_end = on_end
@@ -60,10 +66,12 @@ class ThreadExecutor:
     def start(self) -> None:
         """Ready to take attempts; threads come with the first ones."""
 
+    def fence(self) -> Fence:
+        """A fence for an attempt that is to run in a thread."""
+        return ThreadFence()
+
     def submit(self, attempts: Sequence[Attempt]) -> None:
         """Begin these, each in a thread of its own."""
-        for attempt in attempts:
-            attempt.fence = ThreadFence()
         if len(self._threads) < self._slots:
             with self._gate:
                 for _ in range(min(len(attempts), self._slots - len(self._threads))):
@@ -96,33 +104,35 @@ class ThreadExecutor:
 
     def _main(self) -> None:
         run, on_end, get = self._pipeline.run, self._on_end, self._inbox.get
+        following: Attempt | None = None
         while True:
-            attempt = get()
+            attempt = following or get()
             if attempt is None:
                 break
             attempt.ident = threading.get_ident()
             outcome = run(attempt) if attempt.undecided else Dropped("its claim was lost before it began")
             attempt.over = True
             retired = attempt.fence.why is not None
+            following = on_end(attempt, outcome)
             if retired:
-                self._retire()
-            on_end(attempt, outcome)
-            if retired:
+                self._retire(following)
                 return
             del attempt, outcome  # a waiting thread holds no job
         with self._gate:
             self._threads.discard(threading.current_thread())
 
-    def _retire(self) -> None:
+    def _retire(self, following: Attempt | None) -> None:
         with self._gate:
             self._threads.discard(threading.current_thread())
             self._spawn()
+        if following is not None:
+            self._inbox.put(following)
 
 
 class LoopExecutor:
     """One event loop in a thread; an attempt is a task in an empty context."""
 
-    def __init__(self, pipeline: Pipeline, *, slots: int, on_end: Callable[[Attempt, Outcome], None]) -> None:
+    def __init__(self, pipeline: Pipeline, *, slots: int, on_end: OnEnd) -> None:
         self._pipeline = pipeline
         self._slots = slots
         self._on_end = on_end
@@ -150,13 +160,13 @@ class LoopExecutor:
         """Run a coroutine on the loop and wait for it: the resources of async processors live there."""
         return asyncio.run_coroutine_threadsafe(work, self._running()).result()
 
+    def fence(self) -> Fence:
+        """A fence for an attempt that is to run on the loop."""
+        return TaskFence(self._running())
+
     def submit(self, attempts: Sequence[Attempt]) -> None:
         """Begin these as tasks."""
-        loop = self._running()
-        fenced = [(attempt, TaskFence(loop)) for attempt in attempts]
-        for attempt, fence in fenced:
-            attempt.fence = fence
-        loop.call_soon_threadsafe(self._begin, fenced)
+        self._running().call_soon_threadsafe(self._begin, attempts)
 
     def cancel(self) -> None:
         """Cancel what runs, and wait a moment for its end: what the container holds is closed next."""
@@ -199,13 +209,14 @@ class LoopExecutor:
             self._pool.shutdown(wait=False, cancel_futures=True)
             loop.close()
 
-    def _begin(self, attempts: Sequence[tuple[Attempt, TaskFence]]) -> None:
+    def _begin(self, attempts: Sequence[Attempt]) -> None:
         loop, empty = self._running(), contextvars.Context
-        for attempt, fence in attempts:
+        for attempt in attempts:
             task = loop.create_task(self._one(attempt), context=empty())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            fence.begin(task)
+            if isinstance(attempt.fence, TaskFence):
+                attempt.fence.begin(task)
 
     async def _one(self, attempt: Attempt) -> None:
         attempt.ident = threading.get_ident()
@@ -214,7 +225,9 @@ class LoopExecutor:
         else:
             outcome = Dropped("its claim was lost before it began")
         attempt.over = True
-        self._on_end(attempt, outcome)
+        following = self._on_end(attempt, outcome)
+        if following is not None:
+            self._begin([following])
 
     async def _cancel_all(self) -> None:
         tasks = list(self._tasks)

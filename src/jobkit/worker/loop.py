@@ -19,7 +19,7 @@ from jobkit.worker.parts import Part
 from jobkit.worker.patience import Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from jobkit.store.channel import ClaimChannel
     from jobkit.store.claims import Claims
@@ -206,19 +206,20 @@ class Finisher(Part):
 
     def _advance(self, pending: _Pending) -> None:
         asked = time.monotonic()
-        batch = self._finish_and_claim(pending)
-        busy: Counter[str] = Counter()
+        wants = self._slots.reuse(pending.freed, self._dispatch.pace.ahead())
+        batch = self._finish_and_claim(pending, wants)
+        rest = Counter(wants)
         if batch is not None:
-            busy = self._dispatch.hand_out(batch.claimed, asked=asked)
+            self._dispatch.pace.record(pending.freed, asked, time.monotonic())
+            rest -= self._dispatch.hand_out(batch.claimed, asked=asked)
             self._told(pending.finished, set(batch.lost))
-        rest = pending.freed - busy
         if rest:
             self._slots.release(rest, unheard=self._on_freed)
 
-    def _finish_and_claim(self, pending: _Pending) -> Batch | None:
+    def _finish_and_claim(self, pending: _Pending, slots: Mapping[str, int]) -> Batch | None:
         while True:
             live = [a for a in pending.finished if not a.dropped]
-            wants = {} if self._dispatch.closed or self._dispatch.keeper.dark else pending.freed
+            wants = {} if self._dispatch.closed or self._dispatch.keeper.dark else slots
             if not live and not wants:
                 return None
             try:
@@ -233,12 +234,18 @@ class Finisher(Part):
                     return None
                 log.exception("a batch cannot be recorded; trying one by one")
                 for attempt in live:
-                    self._finish_and_claim(_Pending(finished=[attempt]))
+                    self._one_by_one(attempt)
                 return None
             else:
                 self._back()
                 pending.finished = live
                 return batch
+
+    def _one_by_one(self, attempt: Attempt) -> None:
+        alone = _Pending(finished=[attempt])
+        batch = self._finish_and_claim(alone, {})
+        if batch is not None:
+            self._told(alone.finished, set(batch.lost))
 
     def _told(self, finished: Sequence[Attempt], lost: set[str]) -> None:
         self._held.forget(a.claimed.token for a in finished)

@@ -1,7 +1,8 @@
 """Exact accounting of a worker's slots, a queue at a time.
 
-A slot is free, reserved (by a claim that is under way) or busy (by a job). A reserved slot belongs to the fetcher until
-its claim returns; a busy one to the finisher once the job ends, which may claim for it or release it.
+A slot is free, reserved (by a claim that is under way) or busy (by a claimed job). A reserved slot belongs to the
+fetcher until its claim returns; a busy one to the finisher once the job ends, which may claim for it or release it.
+Slots for jobs that are claimed ahead come and go: when there are fewer of them, the next that end are not used again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Slots:
     def __init__(self, capacity: Mapping[str, int]) -> None:
         self._capacity = dict(capacity)
         self._free = dict(capacity)
+        self._ahead = dict.fromkeys(capacity, 0)
         self._reserved: dict[str, int] = {}
         self._stuck = 0
         self._closed = False
@@ -27,7 +29,7 @@ class Slots:
 
     @property
     def total(self) -> int:
-        """All slots, whatever they do."""
+        """All slots, whatever they do; those for jobs claimed ahead aside."""
         return sum(self._capacity.values())
 
     @property
@@ -38,12 +40,12 @@ class Slots:
     def reserve(self) -> dict[str, int]:
         """Take every free slot, waiting until there is one; empty once `close()` was called."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or any(self._free.values()))
+            self._changed.wait_for(lambda: self._closed or any(n > 0 for n in self._free.values()))
             if self._closed:
                 return {}
             self._told = False
-            self._reserved = {queue: n for queue, n in self._free.items() if n}
-            self._free = dict.fromkeys(self._free, 0)
+            self._reserved = {queue: n for queue, n in self._free.items() if n > 0}
+            self._free = {queue: min(0, n) for queue, n in self._free.items()}
             return dict(self._reserved)
 
     def settle(self, claimed: Mapping[str, int]) -> None:
@@ -54,9 +56,28 @@ class Slots:
             self._reserved = {}
             self._changed.notify_all()
 
+    def reuse(self, ended: Mapping[str, int], ahead: Mapping[str, int]) -> dict[str, int]:
+        """The slots to claim for in the call that records these ends: theirs, and what else is free.
+
+        `ahead` is the number of jobs of each queue to hold beyond its slots from now on. All answered slots stay busy;
+        `release` those that the call did not fill.
+        """
+        wants: dict[str, int] = {}
+        with self._changed:
+            for queue, free in self._free.items():
+                more = ahead.get(queue, 0)
+                have = free + ended.get(queue, 0) + more - self._ahead[queue]
+                self._ahead[queue] = more
+                self._free[queue] = min(0, have)
+                if have > 0:
+                    wants[queue] = have
+        return wants
+
     def release(self, counts: Mapping[str, int], *, unheard: Callable[[], None] | None = None) -> None:
-        """Make busy slots free. `unheard` is called, once a claim, when one is under way that does not listen to
-        their queues."""
+        """Make busy slots free.
+
+        `unheard` is called, once a claim, when one is under way that does not listen to their queues.
+        """
         with self._changed:
             for queue, n in counts.items():
                 self._free[queue] += n
@@ -98,7 +119,8 @@ class Slots:
             self._changed.notify_all()
 
     def _busy(self) -> int:
-        return self.total - sum(self._free.values()) - sum(self._reserved.values())
+        held = self.total + sum(self._ahead.values())
+        return held - sum(self._free.values()) - sum(self._reserved.values())
 
     def _idle(self) -> bool:
         return not self._reserved and self._busy() <= self._stuck

@@ -19,6 +19,7 @@ from jobkit.store.peeking import Peeking
 from jobkit.store.presence import Presence
 from jobkit.store.records import QueueRules
 from jobkit.store.sweeps import Sweeps
+from jobkit.worker.ahead import GiveBack
 from jobkit.worker.attempt import Attempt, Pipeline
 from jobkit.worker.commands import CommandListener, Heartbeat
 from jobkit.worker.dispatch import Dispatch
@@ -111,7 +112,8 @@ class Worker:
         self._claims = Claims(store, self.name, rules, settings.lease)
         self._sweeps = Sweeps(store)
         self._presence = Presence(store, self.name, self.queues)
-        self._slots = Slots({spec.name: spec.concurrency for spec in specs})
+        self._capacity = {spec.name: spec.concurrency for spec in specs}
+        self._slots = Slots(self._capacity)
         self._held = Held()
         self._hooks = Hooks(on_completed, on_failed, on_crash=self._crashed)
         self._envelopes = Envelopes(queues, settings.max_payload)
@@ -221,7 +223,7 @@ class Worker:
             new_job=self._envelopes.new_job,
             functions=self._settings.functions,
         )
-        self._dispatch = dispatch = Dispatch(pipeline, claims, self._held, lease=self._settings.lease)
+        self._dispatch = dispatch = Dispatch(pipeline, claims, self._held, self._capacity, lease=self._settings.lease)
         self._threads = ThreadExecutor(pipeline, slots=self._slots.total, on_end=dispatch.ended)
         self._loop = LoopExecutor(pipeline, slots=self._slots.total, on_end=dispatch.ended)
         self._watchdog = Watchdog(grace=self._grace, on_give_up=dispatch.give_up, on_crash=crashed)
@@ -230,6 +232,7 @@ class Worker:
         )
         dispatch.threads, dispatch.loop = self._threads, self._loop
         dispatch.watchdog, dispatch.keeper = self._watchdog, self._keeper
+        dispatch.give_back = GiveBack(dispatch.return_unbegun, on_crash=crashed)
         self._pipeline = pipeline
         self._resources = Resources(self._container, self._loop)
         self._fetcher = Fetcher(claims.channel("claim"), self._slots, dispatch, on_crash=crashed)
@@ -246,6 +249,7 @@ class Worker:
         self._helpers: list[Part] = [
             self._hooks,
             self._watchdog,
+            dispatch.give_back,
             self._keeper,
             Sweeper(self._sweeps.sweep, every=min(EVERY, self._settings.lease / 6), on_crash=crashed),
             Peeker(Peeking(self._store, self.name).peek, on_crash=crashed),
@@ -295,6 +299,7 @@ class Worker:
         self._failed = self._requests.get() == "fail"
         deadline = time.monotonic() + self._settings.shutdown_timeout
         self._dispatch.close()
+        self._dispatch.return_unbegun()
         self._fetcher.stop()
         self._slots.wait_idle(self._settings.shutdown_timeout, until=self._hurry.is_set)
         left = self._withdraw()
