@@ -26,9 +26,7 @@ class Waiting:
     has ended; and for a timeout that is no duration.
     """
 
-    def __init__(
-        self, job_id: str, timeout: Seconds | None, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, job_id: str, timeout: Seconds | None, monotonic: Callable[[], float] = time.monotonic) -> None:
         waiter = running_job.get()
         if waiter is not None:
             raise DeclarationError(

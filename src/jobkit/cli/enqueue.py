@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import datetime
 
 import click
@@ -47,7 +48,7 @@ def enqueue(
     moment = _moment(at)
     with load_app(app) as kit:
         cls = kit.registry.find(name).payload
-        text = click.get_text_stream("stdin", encoding="utf-8").read() if payload == "-" else payload
+        text = sys.stdin.buffer.read() if payload == "-" else payload
         handle = kit.enqueue(parse(cls, text), delay=delay, at=moment, job_id=job_id, tags=tags)
         if wait is None:
             click.echo(handle.id)
@@ -60,8 +61,12 @@ def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text)
-    except ValueError as error:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.utcoffset() is None:
         raise click.BadParameter(
-            f"expected ISO 8601, such as 2030-01-31T08:00+01:00, got {text!r}", param_hint="--at"
-        ) from error
+            f"expected ISO 8601 with a timezone, such as 2030-01-31T08:00+01:00 or 2030-01-31T07:00Z, got {text!r}",
+            param_hint="--at",
+        )
+    return moment

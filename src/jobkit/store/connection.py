@@ -154,6 +154,8 @@ class Store:
     async def arun(self, operation: Operation[T_co]) -> T_co:
         """`run` on the running event loop, over connections of that loop."""
         client = self._clients().caller
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task is not None else 0
         try:
             try:
                 reply = await _aexecute(client, operation, whole=False)
@@ -161,6 +163,9 @@ class Store:
                 reply = await _aexecute(client, operation, whole=True)
         except (ResponseError, RedisConnectionError, RedisTimeoutError, OSError) as error:
             raise explain(error, _what(operation)) from error
+        if task is not None and task.cancelling() > cancelled:
+            # Before Python 3.12 asyncio.wait_for, in redis-py's writes, loses a cancellation that comes as it ends.
+            raise asyncio.CancelledError
         return operation.parse(reply)
 
     async def await_entry(self, stream: str, after: str, timeout: float) -> None:  # noqa: ASYNC109 - no error at its end

@@ -17,6 +17,8 @@ _ROUND: Final = 1000
 """Milliseconds that one read waits. A newcomer that cannot end it waits for so long at most."""
 _NUDGES: Final = 10
 """How often a newcomer tries to end the read, which may still be on its way to the server."""
+_CANCEL_AGAIN: Final = 0.05
+"""Seconds after which a task is cancelled again: asyncio.wait_for before Python 3.12, in redis-py, may lose the first."""
 _FAILURES: Final = (RedisError, OSError)
 _CUT_OFF: Final = (RedisConnectionError, OSError)
 
@@ -65,12 +67,14 @@ class StreamWatch:
 
     async def aclose(self) -> None:
         """End the read and close its connection; who still waits is cancelled."""
-        for task in (self._reading, self._nudging):
-            if task is not None:
-                task.cancel()
         for waiters in self._waiters.values():
             for waiter in waiters:
                 waiter.cancel()
+        running = {task for task in (self._reading, self._nudging) if task is not None}
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN)
         await self._reader.aclose()
 
     async def _read(self) -> None:
