@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from jobkit.queues import QueueSet, QueueSpec
     from jobkit.results import JobResult
     from jobkit.store import Store
+    from jobkit.worker.health import State
     from jobkit.worker.parts import Part
 
 log = logging.getLogger("jobkit.worker")
@@ -54,6 +55,8 @@ GRACE: Final = 10.0
 """Seconds that an interrupted attempt has to end before it is given up."""
 LAST_CALLS: Final = 1.0
 """Seconds that shutting down waits for a part at most, once the jobs have ended."""
+LATE_SIGNAL: Final = 0.5
+"""Seconds until a signal that did not wake the main thread is noticed."""
 EXIT_DRAINED: Final = 0
 EXIT_FAILED: Final = 1
 
@@ -95,6 +98,8 @@ class Worker:
         specs = [queues.get(name) for name in dict.fromkeys(names)] if names else list(queues)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}".replace(":", "-")
         self.queues = tuple(spec.name for spec in specs)
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when it has started, and when it begins to end; `state` says which."""
         self._store = store
         self._settings = settings
         self._all_queues = queues
@@ -136,7 +141,10 @@ class Worker:
         before = {each: signal.signal(each, self._on_signal) for each in (signal.SIGTERM, signal.SIGINT)}
         try:
             self.start()
-            self.join()
+            # CPython looks for signals between instructions of the main thread. One that comes just before it begins to
+            # wait, or that the kernel hands to another thread, would stay unseen until the wait is over.
+            while not self.join(LATE_SIGNAL):
+                pass
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
@@ -171,6 +179,7 @@ class Worker:
             part.start()
         self._supervisor = threading.Thread(target=self._supervise, name="jobkit-supervisor", daemon=True)
         self._supervisor.start()
+        self.on_change()
         log.info(
             "worker started",
             extra={
@@ -203,6 +212,15 @@ class Worker:
     def failed(self) -> bool:
         """Whether it ended, or is ending, because it could not go on."""
         return self._failed
+
+    @property
+    def state(self) -> State:
+        """What it does: it starts, claims, waits for a server that is away, or drains."""
+        if self._supervisor is None:
+            return "starting"
+        if self._dispatch.closed:
+            return "draining"
+        return "claiming" if self._fetcher.heard else "waiting"
 
     def stop_job(self, job_id: str) -> bool:
         """Stop the running attempt of a job; False when it does not run here."""
@@ -299,6 +317,7 @@ class Worker:
         self._failed = self._requests.get() == "fail"
         deadline = time.monotonic() + self._settings.shutdown_timeout
         self._dispatch.close()
+        self.on_change()
         self._dispatch.return_unbegun()
         self._fetcher.stop()
         self._slots.wait_idle(self._settings.shutdown_timeout, until=self._hurry.is_set)
