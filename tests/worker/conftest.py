@@ -108,6 +108,7 @@ class Bench:
 
 
 def make_bench(url: str, lines: Lines, specs: list[QueueSpec]) -> Bench:
+    """Make a bench on a server."""
     queues = QueueSet(specs)
     store = Store.open(url)
     door: Any = OpenDoor(store)

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -21,7 +21,7 @@ def quick_switches() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-def test_an_interruption_ends_the_function(spin) -> None:
+def test_an_interruption_ends_the_function(spin: Callable[[threading.Event], None]) -> None:
     """A running function is interrupted with the given exception, once."""
     fence, entered, caught = ThreadFence(), threading.Event(), []
 
@@ -83,7 +83,7 @@ def test_a_swallowed_interruption_does_not_leak() -> None:
     assert results == ["swallowed", 49995000]
 
 
-def test_no_interruption_leaks_into_the_next_attempt(quick_switches: None) -> None:
+def test_no_interruption_leaks_into_the_next_attempt(quick_switches: None) -> None:  # noqa: C901 - one race
     """Two thousand interruptions that race the end of their attempt: each lands inside it, or nowhere."""
     rounds, leaked, counts = 2000, [], {"interrupted": 0, "completed": 0}
     current: list[tuple[ThreadFence, float]] = []
@@ -193,10 +193,13 @@ def test_another_thread_is_not_masked() -> None:
 def test_a_task_is_cancelled() -> None:
     """The fence of a task cancels it on its loop; before it has begun it says so."""
 
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
     async def main() -> str:
         fence = TaskFence(asyncio.get_running_loop())
         assert not fence.interrupt(JobTimeout)
-        task = asyncio.create_task(asyncio.Event().wait())
+        task = asyncio.create_task(forever())
         fence.begin(task)
         threading.Thread(target=fence.interrupt, args=(JobTimeout,)).start()
         try:

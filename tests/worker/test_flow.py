@@ -43,11 +43,13 @@ class Other(Payload, name="other", queue="other"):
 
 @processor(Add)
 def add(job: Job[Add]) -> Total:
+    """Add in a thread."""
     return Total(cents=job.payload.a + job.payload.b)
 
 
 @processor(AddLater)
 async def add_later(job: Job[AddLater]) -> JobResult[Total]:
+    """Add on the event loop."""
     return JobResult.completed(Total(cents=job.payload.a + job.payload.b))
 
 

@@ -163,8 +163,7 @@ def test_commands_shut_down_and_kill(bench: Callable[..., Any], spin: Callable[.
 
 
 def test_an_attempt_that_does_not_end_is_given_up(bench: Callable[..., Any], gate: Any) -> None:
-    """A thread that no exception reaches is given up after the grace: its failure is recorded with its stack, its slot
-    stays taken until it ends, and nothing it does is recorded."""
+    """A thread that no exception reaches is given up after the grace, fenced, and keeps its slot until it ends."""
     b = bench(QueueSpec("q", concurrency=3, timeout=0.05, retry=ONCE))
     late: list[str] = []
     ended = threading.Event()

@@ -50,6 +50,11 @@ class World:
             self.held.add([Attempt(claim)])
 
 
+def is_dark(world: World) -> bool:
+    """Ask the keeper; a type checker takes a property that was False for False."""
+    return world.keeper.dark
+
+
 def test_all_claims_are_renewed_in_one_call() -> None:
     """One call renews what is held; without claims there is no call."""
     world = World()
@@ -76,16 +81,16 @@ def test_an_outage_ends_the_claims_at_two_thirds_of_a_lease() -> None:
     world.clock.now += 19.0
     with pytest.raises(StoreUnavailable):
         world.keeper.tick()
-    assert not world.keeper.dark
+    assert not is_dark(world)
     assert world.lost == []
     world.clock.now += 2.0
-    assert world.keeper.dark
+    assert is_dark(world)
     with pytest.raises(StoreUnavailable):
         world.keeper.tick()
     assert world.lost == ["a"]
     world.answer = set()
     world.keeper.tick()
-    assert not world.keeper.dark
+    assert not is_dark(world)
 
 
 def test_a_late_tick_is_noticed(lines: Any) -> None:
@@ -95,8 +100,8 @@ def test_a_late_tick_is_noticed(lines: Any) -> None:
     world.keeper.tick()
     world.lost.clear()
     world.clock.now += 300.0
-    assert world.keeper.dark
+    assert is_dark(world)
     world.keeper.tick()
-    assert not world.keeper.dark
+    assert not is_dark(world)
     assert "the leases were renewed late: the process was starved or stopped" in lines.messages()
     assert [each.claimed.token for each in world.held.all()] == ["b"]

@@ -17,6 +17,7 @@ def root() -> Iterator[logging.Logger]:
     """Give the root logger, and put it back as it was."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    logging.getLogger("rq.worker").setLevel(logging.NOTSET)  # RQ's workers of other tests have set it
     yield root
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -32,7 +33,7 @@ def test_json_lines_carry_the_job(root: logging.Logger) -> None:
         structlog.get_logger("app").warning("from structlog", more=1)
         logging.getLogger("app").debug("not at this level")
         try:
-            raise ValueError("oh")
+            raise ValueError("oh")  # noqa: TRY301 - to be logged with its traceback
         except ValueError:
             logging.getLogger("app").exception("failed", extra={"cents": 5})
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]

@@ -97,8 +97,7 @@ def test_no_server_at_the_start(bench: Callable[..., Any], server: Server) -> No
 
 
 def test_outcomes_are_kept_through_an_outage(bench: Callable[..., Any], server: Server, gate: Any) -> None:
-    """Results, failures and follow-ups of jobs that end while Redis is away are recorded when it is back; nothing runs
-    twice."""
+    """Results and failures of jobs that end while Redis is away are recorded when it is back; nothing runs twice."""
     b = bench(QueueSpec("q", concurrency=4, retry=Retry(attempts=2, backoff=Fixed(0.01))), url=server.url)
     runs: list[tuple[int, int]] = []
 

@@ -1,5 +1,6 @@
 """The contract of background parts, the same test for each of them."""
 
+import contextlib
 import itertools
 import queue
 import threading
@@ -11,6 +12,7 @@ import pytest
 from jobkit.errors import StoreUnavailable
 from jobkit.store.records import Batch
 from jobkit.store.sweeps import SweepReport
+from jobkit.worker.ahead import GiveBack
 from jobkit.worker.commands import CommandListener, Heartbeat
 from jobkit.worker.executors import LoopExecutor, ThreadExecutor
 from jobkit.worker.held import Held
@@ -31,10 +33,8 @@ class FakeChannel:
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def claim(self, wants: Any, *, block: float) -> Batch:
-        try:
+        with contextlib.suppress(queue.Empty):
             self._bell.get(timeout=block)
-        except queue.Empty:
-            pass
         return Batch([], [], None)
 
     def advance(self, finished: Any, wants: Any) -> Batch:
@@ -68,21 +68,24 @@ class FakeDispatch:
 
 
 def no_commands(*, poll: float) -> Iterator[None]:
+    """Be a channel on which no command comes."""
     while True:
         yield None
 
 
 def nothing(*_: Any) -> None:
-    pass
+    """Do nothing."""
 
 
 def finisher(crash: Callable[[str], None]) -> Part:
+    """Make a finisher that has nothing to record."""
     hooks = Hooks(None, None, on_crash=crash)
     fakes: Any = (FakeClaims(), Slots({"q": 1}), FakeDispatch(), Held(), hooks)
     return Finisher(*fakes, on_freed=nothing, on_stuck=nothing, on_crash=crash)
 
 
 def fetcher(crash: Callable[[str], None]) -> Part:
+    """Make a fetcher to which no job comes."""
     channel: Any = FakeChannel()
     dispatch: Any = FakeDispatch()
     return Fetcher(channel, Slots({"q": 1}), dispatch, on_crash=crash)
@@ -99,6 +102,7 @@ PARTS: dict[str, Callable[[Callable[[str], None]], Any]] = {
     "commands": lambda crash: CommandListener(no_commands, nothing, on_crash=crash),  # type: ignore[arg-type]
     "fetcher": fetcher,
     "finisher": finisher,
+    "give-back": lambda crash: GiveBack(nothing, on_crash=crash),
     "threads": lambda crash: ThreadExecutor(nothing, slots=2, on_end=nothing),  # type: ignore[arg-type]
     "loop": lambda crash: LoopExecutor(nothing, slots=2, on_end=nothing),  # type: ignore[arg-type]
 }

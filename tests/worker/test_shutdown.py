@@ -76,8 +76,7 @@ def test_async_leftovers_are_put_back(bench: Callable[..., Any]) -> None:
 
 
 def test_threads_of_a_host_keep_their_claim(bench: Callable[..., Any], gate: Any) -> None:
-    """Inside a host process a thread goes on; its job is not put back, its lease runs out, and nothing it does is
-    recorded."""
+    """Inside a host process a thread goes on: its job is not put back, its lease runs out."""
     b = bench(QueueSpec("q", concurrency=1))
 
     @processor(Run)
@@ -234,6 +233,7 @@ def process(store_url: str, tmp_path: Path) -> Iterator[Callable[..., "subproces
 
 
 def told(process: "subprocess.Popen[str]") -> str:
+    """Give the next line that a process prints."""
     assert process.stdout
     return process.stdout.readline().strip()
 
@@ -291,7 +291,6 @@ def test_a_second_signal_puts_back_at_once(bench: Callable[..., Any], process: A
 def test_half_the_slots_lost_exits_1(bench: Callable[..., Any], process: Any) -> None:
     """A process whose slots are held by attempts that do not end exits with 1."""
     b = bench(QueueSpec("q", retry=Retry(attempts=1)))
-    b.client.envelopes.queues.get("q")
     handle = b.enqueue(Run(n=2))
     b.redis("HSET", f"rq:job:{handle.id}", "timeout", "0.1")
     worker = process("1", "short")

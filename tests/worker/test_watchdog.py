@@ -33,6 +33,7 @@ class FakeFence:
 
 
 def attempt(timeout: float | None = None, fence: FakeFence | None = None) -> tuple[Attempt, FakeFence]:
+    """Make a running attempt and its fence."""
     made = Attempt(Claimed("q", "j", "t", b"", b"", None, 0, 1, 0, 0, ""), timeout=timeout)
     fence = fence or FakeFence()
     made.fence = fence

@@ -115,10 +115,10 @@ class Dispatch:
                 self.outbox.put(attempt)
         now, later = self._permits.admit(ready)
         self._start(now)
-        if later and self.closed:  # closed between the look above and here
-            self.return_unbegun()
-        elif later:
+        if later:
             self.give_back.watch(later)
+            if self._closed.is_set():  # since the look above
+                self.return_unbegun()
         self.watchdog.watch(ready)
         return Counter(each.queue for each in claimed)
 
