@@ -20,13 +20,12 @@ from redis.exceptions import (
     ConnectionError as RedisConnectionError,
     NoScriptError,
     ReadOnlyError,
-    RedisError,
     ResponseError,
     TimeoutError as RedisTimeoutError,
 )
 
 from jobkit.store.connection import UNDECODABLE, Store, explain
-from jobkit.store.operations import blocks, record
+from jobkit.store.operations import blocks, bookkeep, record
 from jobkit.store.records import Batch, Claimed, Finished, QueueRules
 from jobkit.store.scripting import Script, script
 
@@ -100,11 +99,7 @@ class ClaimChannel:
     def interrupt(self) -> None:
         """Wake a `claim` that waits, from any thread. It claims as it would have: give back what is not wanted."""
         bell = self._bells[0]
-        try:
-            with self._store.client.pipeline(transaction=False) as pipeline:
-                pipeline.rpush(bell, "1").expire(bell, _INTERRUPT_LIVES).execute()
-        except (RedisError, OSError) as error:
-            raise explain(error, "interrupt") from error
+        self._store.run(bookkeep(self._store.keys, [("RPUSH", bell, "1"), ("EXPIRE", bell, _INTERRUPT_LIVES)]))
 
     def close(self) -> None:
         """Close the connection. A call that was never answered is left to its leases."""

@@ -102,6 +102,14 @@ def read(keys: Keys, job_id: str) -> Operation[tuple[JobFields, tuple[str, Resul
     return Operation(script("read"), keys.head, [keys.prefix, job_id, *_READ], parse)
 
 
+def bookkeep(keys: Keys, commands: Sequence[Sequence[Any]]) -> Operation[int]:
+    """What a worker writes about itself, in one step that passes on a full server; answers how many commands ran."""
+    args: list[Any] = [keys.prefix]
+    for words in commands:
+        args += (len(words), *words)
+    return Operation(script("bookkeep"), keys.head, args, int)
+
+
 def origin(keys: Keys, job_id: str) -> Operation[str | None]:
     """The queue a job belongs to; None where there is no such job."""
     return Operation(None, (), ("HGET", keys.job(job_id), "origin"), lambda reply: reply.decode() if reply else None)

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from jobkit.store.codec import unix_time
 from jobkit.store.connection import Operation, Store, explain
+from jobkit.store.operations import bookkeep
 
 _TTL: Final = 90
 """Seconds that a worker's hash outlives its last heartbeat."""
@@ -45,7 +46,7 @@ class Presence:
             "state": "idle",
         }
         key = keys.worker(self.name)
-        self._pipeline(
+        self._write(
             ("DEL", key),
             ("HSET", key, *(word for pair in fields.items() for word in pair)),
             ("EXPIRE", key, _TTL),
@@ -58,7 +59,7 @@ class Presence:
         key = self.store.keys.worker(self.name)
         if not self.store.run(Operation(None, (), ("EXISTS", key), int)):
             self.birth()
-        self._pipeline(
+        self._write(
             ("HSET", key, "last_heartbeat", self._now(), "state", "busy" if busy else "idle"),
             ("EXPIRE", key, _TTL),
         )
@@ -67,7 +68,7 @@ class Presence:
         """Unregister; RQ keeps the hash of a dead worker for a minute."""
         keys = self.store.keys
         key = keys.worker(self.name)
-        self._pipeline(
+        self._write(
             ("SREM", keys.workers, key),
             *(("SREM", keys.workers_of(queue), key) for queue in self.queues),
             ("HSET", key, "death", self._now()),
@@ -95,18 +96,12 @@ class Presence:
         """Whether an operator has suspended all workers (`rq suspend`)."""
         return bool(self.store.run(Operation(None, (), ("EXISTS", self.store.keys.suspended), int)))
 
+    def _write(self, *commands: tuple[Any, ...]) -> None:
+        self.store.run(bookkeep(self.store.keys, commands))
+
     def _now(self) -> str:
         seconds, micros = self.store.run(Operation(None, (), ("TIME",), lambda reply: reply))
         return unix_time(int(seconds)).replace(microsecond=int(micros)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-    def _pipeline(self, *commands: tuple[Any, ...]) -> None:
-        try:
-            with self.store.client.pipeline(transaction=True) as pipeline:
-                for words in commands:
-                    pipeline.execute_command(*words)
-                pipeline.execute()
-        except (RedisError, OSError) as error:
-            raise explain(error, "worker registration") from error
 
 
 def _command(message: dict[str, Any]) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ import attrs
 
 NAMES = (
     "advance",
+    "bookkeep",
     "cancel",
     "claim",
     "end",

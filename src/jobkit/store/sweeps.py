@@ -14,7 +14,7 @@ import attrs
 
 from jobkit.store.codec import pack_error
 from jobkit.store.connection import Operation, Store
-from jobkit.store.operations import blocks
+from jobkit.store.operations import blocks, bookkeep
 from jobkit.store.records import QueueRules
 from jobkit.store.scripting import script
 
@@ -57,8 +57,8 @@ class Sweeps:
         words: list[Any] = ["HSET", keys.specs]
         for queue, rule in rules.items():
             words += (queue, json.dumps(attrs.asdict(rule)))
-        self.store.run(Operation(None, (), words, int))
-        self.store.run(Operation(None, (), ["SADD", keys.queues, *(keys.queue(queue) for queue in rules)], int))
+        known = ["SADD", keys.queues, *(keys.queue(queue) for queue in rules)]
+        self.store.run(bookkeep(keys, [words, known]))
 
     def known(self) -> tuple[dict[str, QueueRules], tuple[str, ...]]:
         """The published rules, and the queues whose rules cannot be read (they are promoted and rescued all the
