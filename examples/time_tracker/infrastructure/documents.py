@@ -54,6 +54,8 @@ class DocumentReader:
         except pytesseract.TesseractNotFoundError as error:
             raise DocumentUnreadable(TESSERACT_MISSING) from error
         except pytesseract.TesseractError as error:
+            if error.status < 0:  # a signal: Ctrl-C reaches the programs that a worker runs too
+                raise ServiceUnavailable(f"Tesseract was ended by signal {-error.status}") from error
             raise DocumentUnreadable(f"Tesseract cannot read the scan: {error.message}") from error
         except RuntimeError as error:  # what pytesseract raises when the time is over
             raise ServiceUnavailable(f"Tesseract took longer than {self._timeout} s") from error

@@ -100,6 +100,16 @@ def test_without_tesseract_a_scan_says_how_to_install_it(monkeypatch: pytest.Mon
         DocumentReader().read(batch(1)[0].render(), "image/png")
 
 
+def test_a_tesseract_that_was_killed_may_work_the_next_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where a signal ended Tesseract, the document is not to blame."""
+    stand_in = tmp_path / "tesseract"
+    stand_in.write_text("#!/bin/sh\nkill -INT $$\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(ServiceUnavailable, match="signal 2"):
+        DocumentReader().read(batch(1)[0].render(), "image/png")
+
+
 # -- the file store
 
 

@@ -75,7 +75,9 @@ def test_the_tenant_travels_on_every_job(
     worker.stop()
     tags = {handle.id: handle.status().tags for handle in handles}
     assert [tags[handle.id] for handle in handles] == [{"tenant": each.tenant_id} for each in pdfs[:4]]
-    lines = [json.loads(line) for line in worker.log.read_text().splitlines()]
+    log = worker.log.read_text()
+    assert "signature=" not in log  # a URL that opens a document is no matter for a log
+    lines = [json.loads(line) for line in log.splitlines()]
     told = [line for line in lines if line.get("job_id") in tags]
     assert {line["job_id"] for line in told} == set(tags)
     assert all(line["tags"] == tags[line["job_id"]] for line in told)
