@@ -64,7 +64,7 @@ class Operation(Generic[T_co]):
 
 def explain(error: Exception, what: str) -> JobkitError:
     """The jobkit error for a redis-py one, with the remedy."""
-    if isinstance(error, OutOfMemoryError):
+    if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in str(error):  # Redis 6.2, within a script
         return StoreFull(
             f"{what}: Redis is at its maxmemory and refused to store more ({error}). Nothing was written. "
             "Running jobs still finish; free memory, lower retention or raise maxmemory"
@@ -103,14 +103,14 @@ class Store:
     """
 
     def __init__(self, client: redis.Redis, *, url: str | None = None, socket_timeout: float = 5.0) -> None:
+        if isinstance(client, redis.RedisCluster):
+            raise UnsuitableServer(_NO_CLUSTER)
         kwargs = client.connection_pool.connection_kwargs
         if kwargs.get("decode_responses"):
             raise UnsuitableServer(
                 "expected a redis client that answers bytes, got one with decode_responses=True; results and "
                 "payloads are bytes: make it without that option, or give a URL"
             )
-        if isinstance(client, redis.RedisCluster):
-            raise UnsuitableServer(_NO_CLUSTER)
         self.client = client
         self.url = url
         self.socket_timeout = socket_timeout
@@ -143,6 +143,16 @@ class Store:
         except (ResponseError, RedisConnectionError, RedisTimeoutError, OSError) as error:
             raise explain(error, _what(operation)) from error
         return operation.parse(reply)
+
+    def run_many(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Read with many plain commands in one round trip; their replies. Raises as `run` does."""
+        try:
+            with self.client.pipeline(transaction=False) as pipeline:
+                for words in commands:
+                    pipeline.execute_command(*words)
+                return pipeline.execute()
+        except (RedisError, OSError) as error:
+            raise explain(error, "reading") from error
 
     def _execute(self, operation: Operation[Any], *, whole: bool) -> Any:
         words = operation.command(whole=whole)

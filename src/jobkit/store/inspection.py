@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
-from redis.exceptions import RedisError
 
 from jobkit.store.codec import read_time
-from jobkit.store.connection import UNDECODABLE, Operation, Store, explain
+from jobkit.store.connection import UNDECODABLE, Operation, Store
 from jobkit.store.operations import read
 from jobkit.store.records import JobFields, QueueCounts, WorkerFields
 
@@ -42,7 +41,7 @@ class Inspection:
         for queue in queues:
             words.append(("LLEN", keys.queue(queue)))
             words += (("ZCARD", keys.registry(_REGISTRY.get(state, state), queue)) for state in STATES[1:])
-        replies = self._pipeline(words)
+        replies = self.store.run_many(words)
         width = len(STATES)
         return [
             QueueCounts(name=queue, **dict(zip(STATES, replies[i * width : (i + 1) * width], strict=True)))
@@ -68,21 +67,12 @@ class Inspection:
         """The registered workers whose heartbeat has not expired, sorted by name."""
         keys = self.store.keys
         names = sorted(self.store.run(Operation(None, (), ("SMEMBERS", keys.workers), list)))
-        hashes = self._pipeline([("HGETALL", name) for name in names])
+        hashes = self.store.run_many([("HGETALL", name) for name in names])
         return [
             _worker(name.decode()[len(keys.worker("")) :], fields)
             for name, fields in zip(names, hashes, strict=True)
             if fields
         ]
-
-    def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        try:
-            with self.store.client.pipeline(transaction=False) as pipeline:
-                for words in commands:
-                    pipeline.execute_command(*words)
-                return pipeline.execute()
-        except (RedisError, OSError) as error:
-            raise explain(error, "reading") from error
 
 
 def _worker(name: str, fields: dict[bytes, bytes]) -> WorkerFields:
