@@ -167,10 +167,10 @@ def parse_entry(row: Any) -> tuple[str, ResultEntry]:
     fields = _pairs(flat)
     value, error = fields.get(b"return_value"), fields.get(b"exc_string")
     entry = ResultEntry(
-        kind=int(fields[b"type"]),
+        kind=_number(fields.get(b"type"), int, 0),
         value=base64.b64decode(value) if value else None,
         error=unpack_error(error) if error else None,
-        worker=fields.get(b"worker_name", b"").decode(),
+        worker=fields.get(b"worker_name", b"").decode(errors="replace"),
         started_at=_seconds(fields.get(b"execution_started_at")),
         ended_at=_seconds(fields.get(b"execution_ended_at")),
     )
@@ -178,7 +178,11 @@ def parse_entry(row: Any) -> tuple[str, ResultEntry]:
 
 
 def _seconds(text: bytes | None) -> datetime | None:
-    return unix_time(float(text)) if text else None
+    seconds = _number(text, float, None)
+    try:
+        return unix_time(seconds) if seconds is not None else None
+    except (ValueError, OverflowError, OSError):  # beyond what a date can be
+        return None
 
 
 def _readable_name(data: bytes) -> tuple[str, bytes]:
@@ -228,7 +232,7 @@ def job_fields(job_id: str, hash_: Mapping[str, bytes | None], due: bytes | None
         enqueued_at=read_time(hash_.get("enqueued_at")),
         started_at=read_time(hash_.get("started_at")),
         ended_at=read_time(hash_.get("ended_at")),
-        due_at=unix_time(float(due)) if due else None,
+        due_at=_seconds(due),
         timeout=_timeout(hash_),
     )
 
@@ -253,6 +257,7 @@ def _number(raw: bytes | None, kind: Callable[[bytes], Any], default: Any) -> An
     if not raw:
         return default
     try:
-        return kind(raw)
-    except ValueError:
+        found = kind(raw)
+        return found if math.isfinite(found) else default
+    except (ValueError, OverflowError):
         return default

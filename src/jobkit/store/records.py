@@ -112,7 +112,10 @@ class JobFields:
 
 @attrs.frozen(kw_only=True)
 class ResultEntry:
-    """One attempt's entry in the result stream. `kind`: 1 finished, 2 failed, 3 stopped or canceled, 4 retried."""
+    """One attempt's entry in the result stream.
+
+    `kind`: 1 finished, 2 failed, 3 stopped or canceled, 4 retried, 0 where somebody else wrote the entry.
+    """
 
     kind: int
     value: bytes | None
