@@ -34,6 +34,8 @@ from jobkit.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+EXAMPLES = sorted((ROOT / "examples").rglob("*.md"))
+"""Pages beside the examples, whose commands need what an app of that kind needs: checked, not run."""
 KINDS = {"python", "toml", "ini", "console", "text", "mermaid"}
 READ_ONLY = {"ini", "text", "mermaid"}
 FENCE = re.compile(r'(?P<language>[a-z]+)(?: title="(?P<title>[^"]+)")?[ \t]*\n')

@@ -25,7 +25,7 @@ from jobkit.policies import Exponential, Fixed, Retention, Retry
 from jobkit.queues import QueueSpec
 from jobkit.store.keys import _BLOCK, _HEAD
 from jobkit.store.scripting import NAMES
-from tests.docs.documents import PAGES, ROOT, SYBIL, check_usage, commands, words
+from tests.docs.documents import EXAMPLES, PAGES, ROOT, SYBIL, check_usage, commands, words
 
 DOCS = ROOT / "docs"
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -68,7 +68,7 @@ def walk(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[
 COMMANDS = dict(walk(main, ("jobkit",)))
 CONSOLE = [
     pytest.param(command, id=f"{page.relative_to(ROOT)}:{command[:40]}")
-    for page in PAGES
+    for page in [*PAGES, *EXAMPLES]
     for example in SYBIL.parse(page)
     if example.region.lexemes["language"] == "console"
     for command, _ in commands(example.parsed)
@@ -182,7 +182,7 @@ def test_usage(command: str) -> None:
             assert set(named.split(",")) <= extras.keys()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*PAGES, *EXAMPLES], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links(page: Path) -> None:
     """Every link to a file of this project leads to one, and to a heading where it names one."""
     prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
