@@ -137,7 +137,7 @@ def test_commands() -> None:
     for path, command in COMMANDS.items():
         part = section(page, " ".join(path))
         for parameter in command.params:
-            if isinstance(parameter, click.Option) and parameter.opts[0] not in {"--app", "--help", "-h"}:
+            if isinstance(parameter, click.Option) and not parameter.hidden and parameter.opts[0] != "--app":
                 assert f"`{parameter.opts[0]}" in part, f"{' '.join(path)} {parameter.opts[0]}"
     assert set(re.findall(r"^## `(jobkit .*)`$", page, re.MULTILINE)) == {" ".join(path) for path in COMMANDS}
 
