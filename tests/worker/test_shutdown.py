@@ -246,7 +246,7 @@ def test_sigterm_drains_and_exits_0(bench: Callable[..., Any], process: Any) -> 
     assert told(worker) == "entered 1"
     worker.send_signal(signal.SIGTERM)
     for line in worker.stderr:
-        if "finishing what runs" in line:
+        if "stopping: finishing what runs" in line:
             break
     late = b.enqueue(Run(n=3))
     worker.stdin.write("go\n")
@@ -280,7 +280,7 @@ def test_a_second_signal_puts_back_at_once(bench: Callable[..., Any], process: A
     assert told(worker) == "entered 2"
     worker.send_signal(signal.SIGINT)
     for line in worker.stderr:
-        if "finishing what runs" in line:
+        if "stopping: finishing what runs" in line:
             break
     worker.send_signal(signal.SIGINT)
     _, err = worker.communicate(timeout=10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from jobkit.errors import StoreFull, StoreUnavailable
+from jobkit.errors import JobkitError
 from jobkit.worker.parts import Part, Ticker
 from jobkit.worker.patience import Patience
 
@@ -60,7 +60,8 @@ class CommandListener(Part):
                         return
                     if command is not None:
                         self._obey(command)
-            except (StoreUnavailable, StoreFull):
+            except JobkitError as error:
+                log.debug("the command channel broke; subscribing again", extra={"error": str(error)})
                 self._stopping.wait(patience.wait())
 
     def _obey(self, command: Mapping[str, Any]) -> None:

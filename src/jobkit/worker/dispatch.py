@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from jobkit.errors import LostClaim, StoreFull, StoreUnavailable
+from jobkit.errors import JobkitError, LostClaim
 from jobkit.worker.ahead import Pace
 from jobkit.worker.attempt import Attempt
 from jobkit.worker.outcomes import Failed, Snoozed
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("jobkit.worker")
 
 SUSPECT_REASON: Final = "its worker died before; another such job runs here, and they run one at a time"
-SUSPECT_WAITS: Final = 1.0
-"""Seconds until a job whose worker died is offered again, while another such job runs here: the next death shall tell
-which of them was to blame."""
+SUSPECT_WAITS: Final = (0.05, 1.0)
+"""Seconds until a job whose worker died is offered again, while another such job runs here (the next death shall tell
+which of them was to blame): as long as that one has run by then, within these bounds. So the short jobs of a worker
+that died are soon all through, and a long one is not asked after all the time."""
 
 
 @attrs.frozen(slots=True)
@@ -154,6 +155,7 @@ class Dispatch:
             f"{where}{why.__name__ if why else 'Interruption'}: it was sent, but the attempt went on, so it was given "
             "up. The stack above is where it was then. Its slot stays taken until it ends."
         )
+        attempt.ended = time.time()
         outcome = Failed(text, next_delay(self._pipeline.budget(attempt)), why() if why else None)
         if attempt.decide(outcome):
             self.outbox.put(GivenUp(attempt, outcome))
@@ -176,15 +178,13 @@ class Dispatch:
                     self._suspect = attempt
                 else:
                     attempt.started = attempt.ended = time.time()
-                    attempt.decide(
-                        Snoozed(SUSPECT_WAITS, "its worker died before; another such job runs here, one at a time")
-                    )
+                    attempt.decide(Snoozed(_patience(self._suspect), SUSPECT_REASON))
         return attempt
 
     def _still_ours(self, claimed: Sequence[Claimed]) -> Sequence[Claimed]:
         try:
             lost = self._claims.renew(claimed)
-        except (StoreUnavailable, StoreFull):
+        except JobkitError:
             # Without an answer nothing may start: the leases run out and the jobs are rescued.
             log.warning("claimed jobs came late and cannot be checked; left to rescue", extra={"jobs": len(claimed)})
             return ()
@@ -205,5 +205,13 @@ class Dispatch:
             return
         try:
             self._claims.put_back(claimed)
-        except (StoreUnavailable, StoreFull):
-            log.warning("jobs claimed while stopping are left to rescue", extra={"jobs": len(claimed)})
+        except JobkitError as error:
+            log.warning(
+                "jobs that did not begin are left to rescue", extra={"jobs": len(claimed), "error": str(error)}
+            )
+
+
+def _patience(suspect: Attempt) -> float:
+    least, most = SUSPECT_WAITS
+    ran = 0.0 if suspect.began is None else time.monotonic() - suspect.began
+    return min(most, max(least, ran))

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from jobkit.errors import StoreFull, StoreUnavailable
+from jobkit.errors import JobkitError
 from jobkit.worker.parts import Ticker
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class LeaseKeeper(Ticker):
         attempts = self._held.all()
         try:
             lost = self._renew([a.claimed for a in attempts]) if attempts else set[str]()
-        except (StoreUnavailable, StoreFull):
+        except JobkitError:
             self._due = self._now() + self._lease / 3
             if self.dark and attempts:
                 log.error(  # noqa: TRY400 - the outage is logged by the caller; this is about the claims

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from jobkit.errors import StoreFull, StoreUnavailable, UnsuitableServer
+from jobkit.errors import JobkitError, StoreFull, StoreUnavailable, UnsuitableServer
 from jobkit.store.records import Finished
 from jobkit.worker.attempt import Attempt
 from jobkit.worker.dispatch import Freed, GivenUp
@@ -53,12 +53,17 @@ class Fetcher(Part):
         self._patience = Patience()
         self._nudged = False
 
+    @property
+    def heard(self) -> bool:
+        """Whether the server answered the last claim that came back."""
+        return self._patience.fresh
+
     def nudge(self) -> None:
         """Bring a waiting claim back: it does not listen to a queue that has a free slot by now."""
         self._nudged = True
         try:
             self._channel.interrupt()
-        except (StoreUnavailable, StoreFull):
+        except JobkitError:
             log.debug("could not wake the claim; it comes back by itself")
 
     def _wake(self) -> None:

@@ -38,14 +38,18 @@ class Slots:
         return self._stuck
 
     def reserve(self) -> dict[str, int]:
-        """Take every free slot, waiting until there is one; empty once `close()` was called."""
+        """Take every free slot, waiting until there is one; empty once `close()` was called.
+
+        Not those for jobs claimed ahead: only who has just seen jobs end quickly claims for these.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or any(n > 0 for n in self._free.values()))
+            self._changed.wait_for(lambda: self._closed or bool(self._plain()))
             if self._closed:
                 return {}
             self._told = False
-            self._reserved = {queue: n for queue, n in self._free.items() if n > 0}
-            self._free = {queue: min(0, n) for queue, n in self._free.items()}
+            self._reserved = self._plain()
+            for queue, n in self._reserved.items():
+                self._free[queue] -= n
             return dict(self._reserved)
 
     def settle(self, claimed: Mapping[str, int]) -> None:
@@ -117,6 +121,9 @@ class Slots:
         """Let `wait_idle` look at `until` again."""
         with self._changed:
             self._changed.notify_all()
+
+    def _plain(self) -> dict[str, int]:
+        return {queue: n - self._ahead[queue] for queue, n in self._free.items() if n > self._ahead[queue]}
 
     def _busy(self) -> int:
         held = self.total + sum(self._ahead.values())

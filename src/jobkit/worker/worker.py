@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from jobkit.envelopes import Envelopes
-from jobkit.errors import JobStopped, StoreFull, StoreUnavailable
+from jobkit.errors import JobkitError, JobStopped
 from jobkit.store.claims import Claims
 from jobkit.store.peeking import Peeking
 from jobkit.store.presence import Presence
@@ -290,12 +290,11 @@ class Worker:
     def _port(self, attempt: Attempt) -> ClaimPort:
         return StorePort(attempt, self._claims, self._envelopes.new_job)
 
-    def _on_signal(self, number: int, _: object) -> None:
+    def _on_signal(self, _: int, __: object) -> None:
         # A handler may run between any two lines of the main thread, so it takes no lock: SimpleQueue.put needs none,
         # and what needs one is done in a thread.
         if self._requests.empty() and not self._ready.is_set():
             self._ready.set()
-            log.info("signal: finishing what runs", extra={"signal": signal.Signals(number).name})
             self._requests.put("stop")
         else:
             threading.Thread(target=self.stop, kwargs={"now": True}, daemon=True).start()
@@ -317,6 +316,7 @@ class Worker:
         self._failed = self._requests.get() == "fail"
         deadline = time.monotonic() + self._settings.shutdown_timeout
         self._dispatch.close()
+        log.info("stopping: finishing what runs", extra={"worker": self.name, "slots": self._slots.busy()})
         self.on_change()
         self._dispatch.return_unbegun()
         self._fetcher.stop()
@@ -351,12 +351,12 @@ class Worker:
         self._leftover = bool(stray) or self._slots.stuck > 0 or not ended or self._loop.has_strays()
         try:
             self._presence.death()
-        except (StoreUnavailable, StoreFull):
-            log.warning("could not unregister: the server is away; the registration runs out by itself")
+        except JobkitError as error:
+            log.warning("could not unregister; the registration runs out by itself", extra={"error": str(error)})
 
     def _put_back(self, left: list[Attempt]) -> None:
-        """Return what did not end, as the last call. In a host process threads go on, so theirs are not returned."""
-        returned = [a for a in left if self._own_process or a.is_async or a.over]
+        """Return what did not end, as the last call. In a host process what cannot be ended goes on: not returned."""
+        returned = [a for a in left if self._own_process or a.over]
         if len(returned) < len(left):
             log.warning(
                 "jobs go on in threads of this process; their leases run out and they run again elsewhere",
@@ -366,8 +366,8 @@ class Worker:
             return
         try:
             lost = self._claims.put_back([a.claimed for a in returned])
-        except (StoreUnavailable, StoreFull):
-            log.warning("unfinished jobs are left to rescue: the server is away", extra={"jobs": len(returned)})
+        except JobkitError as error:
+            log.warning("unfinished jobs are left to rescue", extra={"jobs": len(returned), "error": str(error)})
         else:
             log.info("put back unfinished jobs", extra={"jobs": len(returned) - len(lost)})
 
