@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import attrs
 from pydantic_core import from_json
 
-from jobkit.errors import JobCancelled, JobFailed, JobNotFound
+from jobkit.errors import DeclarationError, JobCancelled, JobFailed, JobNotFound, WrongPayload
 from jobkit.payloads import Payload, R_co
 from jobkit.processing import load_result
+from jobkit.results import Draft, as_draft, draft
 from jobkit.statuses import job_status
 from jobkit.store.operations import ENQUEUE_AT_MOST, cancel, enqueue, entries_after, origin, read
 from jobkit.waiting import ENDED, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from jobkit.door import Door
     from jobkit.envelopes import Envelopes
     from jobkit.jobs import JobStatus
-    from jobkit.results import Draft
     from jobkit.store import Store
     from jobkit.store.connection import Operation
     from jobkit.store.records import JobFields, NewJob, ResultEntry
@@ -75,9 +77,54 @@ class Client:
                 await store.arun(enqueue(store.keys, slice_))
         return [self.handle(draft.id, type(draft.payload)) for draft in drafts]
 
+    def known(self, job_id: str, of: type[Payload[Any]] | None) -> StoredHandle[Any]:
+        """A handle on a job that somebody names; raises DeclarationError for what is no id or no payload class."""
+        given: object = job_id
+        if not isinstance(given, str) or not given:
+            raise DeclarationError(f"handle(job_id): expected a job's id (str), got {given!r:.200}")
+        cls: object = of
+        if cls is not None and not (isinstance(cls, type) and issubclass(cls, Payload)):
+            raise DeclarationError(f"handle(of): expected a payload class, got {cls!r:.200}")
+        return self.handle(job_id, of)
+
     def handle(self, job_id: str, of: type[Payload[Any]] | None = None) -> StoredHandle[Any]:
         """A handle on a job by its id; `of` types its result."""
         return StoredHandle(job_id, self, of)
+
+
+def drafts(payloads: Iterable[Payload[T] | Draft[T]]) -> list[Draft[T]]:
+    """The items of a bulk as drafts; raises WrongPayload for one that is neither a payload nor a draft."""
+    given: object = payloads
+    if isinstance(given, Payload | Draft | str | bytes | Mapping | type) or not isinstance(given, Iterable):
+        hint = "; did you mean enqueue(...)?" if isinstance(given, Payload | Draft) else ""
+        raise WrongPayload(f"enqueue_many: expected a list of payloads or drafts, got {given!r:.200}{hint}")
+    return [as_draft(item, "enqueue_many") for item in payloads]
+
+
+def drafted(
+    payload: Payload[T] | Draft[T],
+    delay: Seconds,
+    at: datetime | None,
+    job_id: str | None,
+    tags: Mapping[str, str] | None,
+) -> Draft[T]:
+    """A payload with the options it is enqueued with, or the draft that brings its own.
+
+    Raises:
+        WrongPayload: it is neither.
+        DeclarationError: an option is wrong, or stands beside a draft.
+
+    """
+    if isinstance(payload, Draft):
+        if delay or at is not None or job_id is not None or tags:
+            raise DeclarationError(
+                "enqueue: a draft brings its own options; expected it alone, got options beside it. Give them to "
+                "draft(...)",
+            )
+        return payload
+    if delay == 0.0 and delay is not False and at is None and job_id is None and not tags:
+        return as_draft(payload, "enqueue")
+    return draft(payload, delay=delay, at=at, job_id=job_id, tags=tags)
 
 
 def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:

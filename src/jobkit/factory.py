@@ -8,14 +8,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 
 from jobkit.admin import Jobs
-from jobkit.client import Client
+from jobkit.client import Client, drafted, drafts
 from jobkit.config import Settings
 from jobkit.door import Door
 from jobkit.envelopes import Envelopes
 from jobkit.errors import DeclarationError
 from jobkit.jobs import Job, JobHandle
 from jobkit.queues import QueueSet, QueueSpec
-from jobkit.results import Draft, JobResult, as_draft, draft
+from jobkit.results import JobResult
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jobkit.inline import Inline
     from jobkit.payloads import Payload
     from jobkit.processors import Entries, ProcessorRegistry
+    from jobkit.results import Draft
     from jobkit.store import Store
     from jobkit.timing import Seconds
     from jobkit.worker import Worker
@@ -139,7 +140,7 @@ class JobKit:
             StoreFull: Redis refused it; nothing was stored.
 
         """
-        return self._client.enqueue(_drafted(payload, delay, at, job_id, tags))
+        return self._client.enqueue(drafted(payload, delay, at, job_id, tags))
 
     async def aenqueue(
         self,
@@ -152,7 +153,7 @@ class JobKit:
         tags: Mapping[str, str] | None = None,
     ) -> JobHandle[T]:
         """As `enqueue`, on the running event loop."""
-        return await self._client.aenqueue(_drafted(payload, delay, at, job_id, tags))
+        return await self._client.aenqueue(drafted(payload, delay, at, job_id, tags))
 
     def enqueue_many(self, payloads: Iterable[Payload[T] | Draft[T]], /) -> Sequence[JobHandle[T]]:
         """Store many jobs, 500 a call; all are checked before the first is sent.
@@ -160,19 +161,22 @@ class JobKit:
         Raises what `enqueue` raises. Where Redis goes away midway the calls before are stored: give drafts, whose ids
         are theirs, and repeat the whole.
         """
-        return self._client.enqueue_many([as_draft(item, "enqueue_many") for item in payloads])
+        return self._client.enqueue_many(drafts(payloads))
 
     async def aenqueue_many(self, payloads: Iterable[Payload[T] | Draft[T]], /) -> Sequence[JobHandle[T]]:
         """As `enqueue_many`, on the running event loop."""
-        return await self._client.aenqueue_many([as_draft(item, "enqueue_many") for item in payloads])
+        return await self._client.aenqueue_many(drafts(payloads))
 
     @overload
     def handle(self, job_id: str, /) -> JobHandle[object]: ...
     @overload
     def handle(self, job_id: str, of: type[Payload[T]], /) -> JobHandle[T]: ...
     def handle(self, job_id: str, of: type[Payload[Any]] | None = None, /) -> JobHandle[Any]:
-        """A handle on an earlier job; `of` is its payload class, which types the result. Asks Redis nothing."""
-        return self._client.handle(job_id, of)
+        """A handle on an earlier job; `of` is its payload class, which types the result. Asks Redis nothing.
+
+        Raises DeclarationError where the id is no str, or `of` no payload class.
+        """
+        return self._client.known(job_id, of)
 
     # Running
 
@@ -259,22 +263,3 @@ class JobKit:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-def _drafted(
-    payload: Payload[T] | Draft[T],
-    delay: Seconds,
-    at: datetime | None,
-    job_id: str | None,
-    tags: Mapping[str, str] | None,
-) -> Draft[T]:
-    if isinstance(payload, Draft):
-        if delay or at is not None or job_id is not None or tags:
-            raise DeclarationError(
-                "enqueue: a draft brings its own options; expected it alone, got options beside it. Give them to "
-                "draft(...)",
-            )
-        return payload
-    if delay == 0.0 and delay is not False and at is None and job_id is None and not tags:
-        return as_draft(payload, "enqueue")
-    return draft(payload, delay=delay, at=at, job_id=job_id, tags=tags)

@@ -9,12 +9,13 @@ from tests.kit.app import Add, Note, make_kit
 
 
 def waiting(url: str, queue: str = "notes") -> list[str]:
+    """Give the ids that wait in a queue, the next one first."""
     with redis.Redis.from_url(url) as client:
         return [job_id.decode() for job_id in client.lrange(f"rq:queue:{queue}", 0, -1)]
 
 
 def calls(url: str) -> int:
-    """How many scripts the server has run."""
+    """Give the number of scripts that the server has run."""
     with redis.Redis.from_url(url) as client:
         return sum(
             client.info("commandstats").get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval")

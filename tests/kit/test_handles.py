@@ -10,8 +10,8 @@ from jobkit import (
     DeclarationError,
     JobCancelled,
     JobFailed,
-    JobkitError,
     JobKit,
+    JobkitError,
     JobNotFound,
     JobState,
     Payload,
@@ -278,7 +278,7 @@ def test_waiting_ends_by_its_clock(kit: JobKit) -> None:
     waiting = Waiting(handle.id, 2.5, monotonic=lambda: next(moments))
     assert waiting.next(found) == ("0-0", 1.0)
     assert waiting.next(found) == ("0-0", pytest.approx(0.1))
-    with pytest.raises(ResultTimeout, match="within 2.5 s: it is queued"):
+    with pytest.raises(ResultTimeout, match=r"within 2\.5 s: it is queued"):
         waiting.next(found)
 
 

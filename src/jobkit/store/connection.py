@@ -7,6 +7,7 @@ retries are off here, and each caller repeats only what it knows to be safe to r
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -126,7 +127,9 @@ class Store:
         try:
             client = redis.Redis.from_url(url, **client_options(url, socket_timeout))
         except ValueError as error:
-            raise UnsuitableServer(f"expected a redis://, rediss:// or unix:// URL, got {url!r}: {error}") from error
+            raise UnsuitableServer(
+                f"expected a redis://, rediss:// or unix:// URL, got {_without_password(url)!r}: {error}"
+            ) from error
         return cls(client, url=url, socket_timeout=socket_timeout)
 
     def run(self, operation: Operation[T_co]) -> T_co:
@@ -196,12 +199,13 @@ class Store:
                 for closed in [each for each in self._of_loops if each.is_closed()]:
                     del self._of_loops[closed]  # they hold their loop, which would else live on with its sockets
                 pool = self._async_pool()
-                caller = redis.asyncio.Redis.from_pool(pool)
-                reader = redis.asyncio.Redis(connection_pool=pool, single_connection_client=True)
+                client: Any = redis.asyncio.Redis
+                caller = client.from_pool(pool)
+                reader = client(connection_pool=pool, single_connection_client=True)
                 clients = self._of_loops[loop] = _LoopClients(caller, StreamWatch(reader, caller))
             return clients
 
-    def _async_pool(self) -> redis.asyncio.ConnectionPool:
+    def _async_pool(self) -> Any:
         options = client_options(self.url or "unix:", self.socket_timeout) | {
             "retry": redis.asyncio.retry.Retry(NoBackoff(), 0),
             # Tasks beyond these wait for a connection in turn; redis-py's plain pool would refuse them.
@@ -266,12 +270,16 @@ class _LoopClients:
     watch: StreamWatch
 
 
-async def _aexecute(client: redis.asyncio.Redis, operation: Operation[Any], *, whole: bool) -> Any:
+async def _aexecute(client: Any, operation: Operation[Any], *, whole: bool) -> Any:
     words = operation.command(whole=whole)
     try:
         return await client.execute_command(*words)
     except _CUT_OFF:
         return await client.execute_command(*words)
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(?<=:)[^:@/]*(?=@)", "***", url)
 
 
 _NO_CLUSTER = (

@@ -18,7 +18,7 @@ _ROUND: Final = 1000
 _NUDGES: Final = 10
 """How often a newcomer tries to end the read, which may still be on its way to the server."""
 _CANCEL_AGAIN: Final = 0.05
-"""Seconds after which a task is cancelled again: asyncio.wait_for before Python 3.12, in redis-py, may lose the first."""
+"""Seconds after which a task is cancelled again: before Python 3.12 asyncio.wait_for, in redis-py, may lose one."""
 _FAILURES: Final = (RedisError, OSError)
 _CUT_OFF: Final = (RedisConnectionError, OSError)
 
