@@ -1,4 +1,4 @@
-"""How long to wait for a server that is away."""
+"""How long to wait before the next try of what failed: a server that is away, a process that died."""
 
 from __future__ import annotations
 
@@ -14,22 +14,29 @@ LONGEST: Final = 5.0
 
 
 class Patience:
-    """Waits that double from 50 ms to 5 s, each shortened by chance so that workers do not return all at once."""
+    """Waits that double from `first` to `longest` seconds.
 
-    def __init__(self, chance: Callable[[], float] = random.random) -> None:
+    Each is shortened by chance, by half at most, so that those who wait do not return all at once.
+    """
+
+    def __init__(
+        self, chance: Callable[[], float] = random.random, *, first: float = FIRST, longest: float = LONGEST
+    ) -> None:
         self._chance = chance
-        self._next = FIRST
+        self._first = first
+        self._longest = longest
+        self._next = first
 
     def wait(self) -> float:
         """The seconds to wait now; the next wait is longer."""
-        now, self._next = self._next, min(LONGEST, self._next * 2)
+        now, self._next = self._next, min(self._longest, self._next * 2)
         return now * (0.5 + 0.5 * self._chance())
 
     def reset(self) -> None:
-        """The server answered."""
-        self._next = FIRST
+        """It works again."""
+        self._next = self._first
 
     @property
     def fresh(self) -> bool:
         """Whether the last try succeeded: the first failure of an outage is the one to log."""
-        return self._next == FIRST
+        return self._next == self._first
