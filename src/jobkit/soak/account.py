@@ -1,21 +1,25 @@
-"""The account of a soak: what was promised, what the jobs did, what is recorded, and whether it agrees. No Redis here."""
+"""The account of a soak: what was promised, what the jobs did, what is recorded, and whether it agrees.
+
+No Redis here.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from jobkit.soak.audit import Record
     from jobkit.soak.effects import Effect, Effects
 
 
 @attrs.frozen
 class Kill:
-    """A worker's death: when (monotonic), which process, and the jobs that it had in hand. None: the server was away."""
+    """A worker's death: when (monotonic), which process, the jobs it had in hand (None: the server was away)."""
 
     at: float
     pid: int
@@ -49,7 +53,7 @@ class Account:
         leaked: keys and leases that outlived their job or their worker.
         kills: workers killed.
         restarts: seconds from a kill to the next begin of each job that was in hand, sorted.
-        slowest_outage: seconds of the longest outage.
+        longest_outage: seconds of the longest outage, until the workers are back at work.
         bad_exits: workers that ended otherwise than they were told to.
         drained: whether all jobs had ended in time.
 
@@ -86,30 +90,49 @@ class Account:
         return self.restarts[max(0, math.ceil(len(self.restarts) * percent / 100) - 1)]
 
 
-def account(
-    *,
-    seconds: float,
-    enqueued: int,
-    expected: Sequence[str],
-    records: Iterable[Record],
-    effects: Effects,
-    kills: Sequence[Kill],
-    outages: Sequence[Outage],
-    leaked: Sequence[str],
-    bad_exits: int,
-    drained: bool,
-) -> Account:
+@attrs.frozen(kw_only=True)
+class Evidence:
+    """What a soak leaves to compare.
+
+    Attributes:
+        seconds: how long it took.
+        enqueued: enqueues that were acknowledged.
+        expected: the ids of those and of their follow-ups.
+        records: what Redis holds of them.
+        effects: what they wrote.
+        kills: the workers' deaths.
+        outages: when the server did not answer.
+        leaked: keys and members that outlived what they belong to.
+        bad_exits: workers that ended otherwise than they were told to.
+        drained: whether all jobs had ended in time.
+
+    """
+
+    seconds: float
+    enqueued: int
+    expected: Sequence[str]
+    records: Iterable[Record]
+    effects: Effects
+    kills: Sequence[Kill]
+    outages: Sequence[Outage]
+    leaked: Sequence[str]
+    bad_exits: int
+    drained: bool
+
+
+def account(evidence: Evidence) -> Account:
     """Compare everything with everything."""
-    found = {record.id: record for record in records}
+    expected, effects, kills, outages = evidence.expected, evidence.effects, evidence.kills, evidence.outages
+    found = {record.id: record for record in evidence.records}
     finished = [job for job in expected if job in found and found[job].state == "finished"]
-    dead = [job for job in expected if job in found and found[job].state == "failed"]
+    dead = [job for job in expected if job in found and _poisonous(found[job])]
     ended = {*(job for job in finished if job in effects.ends), *dead}
     in_flight = set[str]().union(*(kill.held or () for kill in kills))
-    in_flight |= {job for job, runs in effects.ends.items() if any(_met(run, outage) for run in runs for outage in outages)}
+    in_flight |= {job for job, runs in effects.ends.items() if any(_met(run, out) for run in runs for out in outages)}
     twice = [job for job, runs in effects.ends.items() if len(runs) > 1]
     return Account(
-        seconds=seconds,
-        enqueued=enqueued,
+        seconds=evidence.seconds,
+        enqueued=evidence.enqueued,
         expected=len(expected),
         finished=len(finished),
         effects=sum(map(len, effects.ends.values())),
@@ -119,13 +142,17 @@ def account(
         in_flight=len(in_flight),
         unexplained=[job for job in twice if job not in in_flight],
         wrongly_owned=[job for job in finished if not _owned(found[job], effects)],
-        leaked=leaked,
+        leaked=evidence.leaked,
         kills=len(kills),
         restarts=sorted(_restarts(kills, effects.begins)),
         longest_outage=max((outage.end - outage.begin for outage in outages), default=0.0),
-        bad_exits=bad_exits,
-        drained=drained,
+        bad_exits=evidence.bad_exits,
+        drained=evidence.drained,
     )
+
+
+def _poisonous(record: Record) -> bool:
+    return record.state == "failed" and (record.error or "").startswith("poison")
 
 
 def _met(run: Effect, outage: Outage) -> bool:
@@ -137,16 +164,19 @@ _IN_TRANSIT = 1.0
 
 
 def _owned(record: Record, effects: Effects) -> bool:
-    """One finish, by the token that ended it, with the result of the last claim; and that claim's run had its effect."""
+    """One finish, by the token that ended it, with the result of the last claim, whose run had its effect."""
     if len(record.finishes) != 1 or record.token is not None:
         return False
     epoch, token = record.finishes[0]
-    return token == record.done and epoch == record.epoch and any(run.epoch == epoch for run in effects.ends[record.id])
+    ran = any(run.epoch == epoch for run in effects.ends.get(record.id, ()))
+    return ran and token == record.done and epoch == record.epoch
 
 
 def _restarts(kills: Sequence[Kill], begins: Mapping[str, Sequence[Effect]]) -> Iterable[float]:
-    """From each kill to the next begin of each job in hand then. A job that was in hand at a later kill before it began
-    again is counted from that one."""
+    """From each kill to the next begin of each job in hand then.
+
+    A job that was in hand at a later kill before it began again is counted from that one.
+    """
     pending: dict[str, float] = {}
     for kill in sorted(kills, key=lambda each: each.at, reverse=True):
         for job in kill.held or ():

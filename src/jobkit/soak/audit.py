@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -12,6 +11,8 @@ from jobkit.store.inspection import Inspection
 from jobkit.store.operations import parse_entry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from jobkit.store import Store
 
 _CHUNK: Final = 500
@@ -19,7 +20,7 @@ FINISHED: Final = 1
 """The kind of a result entry that says that the job finished."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Record:
     """A job as Redis holds it. `finishes` are the (epoch, token) of its entries that say it finished."""
 
@@ -28,6 +29,7 @@ class Record:
     epoch: int
     token: str | None
     done: str | None
+    error: str | None
     finishes: list[tuple[int, str]]
 
 
@@ -60,21 +62,28 @@ class Audit:
         for start in range(0, len(ids), _CHUNK):
             part = ids[start : start + _CHUNK]
             fields = self._pipeline(
-                [("HMGET", keys.job(each), "status", "jk_epoch", "jk_token", "jk_done") for each in part]
+                [("HMGET", keys.job(each), "status", "jk_epoch", "jk_token", "jk_done", "jk_error") for each in part]
             )
             streams = self._pipeline([("XRANGE", keys.results(each), "-", "+") for each in part])
-            for job_id, (status, epoch, token, done), rows in zip(part, fields, streams, strict=True):
-                if status is not None:
-                    yield Record(
-                        job_id, status.decode(), int(epoch or 0), _text(token), _text(done), list(_finishes(rows))
-                    )
+            for job_id, (status, epoch, token, done, error), rows in zip(part, fields, streams, strict=True):
+                if status is None:
+                    continue
+                yield Record(
+                    id=job_id,
+                    state=status.decode(),
+                    epoch=int(epoch or 0),
+                    token=_text(token),
+                    done=_text(done),
+                    error=_text(error),
+                    finishes=list(_finishes(rows)),
+                )
 
     def leaks(self, workers: Sequence[str]) -> list[str]:
         """What should have gone with the jobs' ends and the workers' deaths, by key or member."""
         keys = self.store.keys
-        found = [f"{keys.lease(self.run)} {each.decode()}" for each in self._call("ZRANGE", keys.lease(self.run), 0, -1)]
-        wip = keys.registry("wip", self.run)
-        found += [f"{wip} {each.decode()}" for each in self._call("ZRANGE", wip, 0, -1)]
+        found: list[str] = []
+        for zset in (keys.lease(self.run), keys.registry("wip", self.run)):
+            found += [f"{zset} {each.decode()}" for each in self._call("ZRANGE", zset, 0, -1)]
         for kind in ("execution", "executions", "jk:steps", "jk:corrupt"):
             found += self._scan(f"{keys.prefix}:{kind}:{self.run}-*")
         listed = {each.decode() for each in self._call("SMEMBERS", keys.workers)}

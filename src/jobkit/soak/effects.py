@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 class EffectWriter:
-    """A worker process's hand on the file. Times are of the machine's monotonic clock, which all its processes share."""
+    """A worker process's hand on the file. Times are of the monotonic clock, which a machine's processes share."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def begin(self, job: Job[object]) -> float:
+    def begin(self, job: Job[Any]) -> float:
         """An attempt has begun; the time."""
         now = time.monotonic()
         self._write(f"begin {job.id} {job.attempt} {job.epoch} {os.getpid()} {now:.6f} 0")
         return now
 
-    def end(self, job: Job[object], began: float) -> None:
+    def end(self, job: Job[Any], began: float) -> None:
         """The job's effect: what it was enqueued for is done."""
         self._write(f"end {job.id} {job.attempt} {job.epoch} {os.getpid()} {began:.6f} {time.monotonic():.6f}")
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import attrs
 
 from jobkit.errors import ConfigurationError
 
 
-def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value > 0:
         raise ConfigurationError(f"soak: expected {attribute.name} above 0, got {value!r}")
 
 
-def _not_negative(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+def _not_negative(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value >= 0:
         raise ConfigurationError(f"soak: expected {attribute.name} of 0 or more, got {value!r}")
 

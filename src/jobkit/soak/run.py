@@ -11,10 +11,10 @@ import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from jobkit.errors import ConfigurationError, JobkitError
-from jobkit.soak.account import Account, Kill, Outage, account
+from jobkit.soak.account import Account, Evidence, Kill, Outage, account
 from jobkit.soak.audit import Audit
 from jobkit.soak.crew import Crew
 from jobkit.soak.effects import Effects
@@ -100,10 +100,10 @@ class _Soak:
         self._tie = itertools.count()
 
     def run(self) -> Account:
-        began = time.monotonic()
         self._tell(f"{self._plan.jobs} jobs, {self._plan.workers} workers, seed {self._plan.seed}")
         try:
             self._crew.start()
+            began = time.monotonic()
             self._feeder.start()
             self._break_things(began)
             self._feeder.finish()
@@ -116,7 +116,7 @@ class _Soak:
         seconds = time.monotonic() - began
         expected = [*self._feeder.acknowledged, *follow_ups_of(self._setup.run, self._plan.jobs)]
         try:
-            return account(
+            evidence = Evidence(
                 seconds=seconds,
                 enqueued=len(self._feeder.acknowledged),
                 expected=expected,
@@ -128,6 +128,7 @@ class _Soak:
                 bad_exits=bad_exits + self._ended_themselves,
                 drained=drained,
             )
+            return account(evidence)
         finally:
             self._audit.clean(sorted(self._workers))
 

@@ -7,8 +7,7 @@ import logging
 import os
 import sys
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -22,6 +21,9 @@ from jobkit.processing import Processor, processor
 from jobkit.queues import QueueSpec
 from jobkit.results import Draft, JobResult, draft
 from jobkit.soak.effects import EffectWriter
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _VARIED = 10
 """Of so many jobs one has steps and a follow-up, one fails once, and every second runs on the event loop."""
@@ -53,16 +55,21 @@ class FailsOnce(Exception):
     """A job of the soak fails its first attempt, as it was enqueued to."""
 
 
-def payloads_of(run: str) -> tuple[type[Payload[Any]], type[Payload[Any]]]:
+class Soaked(Payload[int], abstract=True):
+    """What a job of a soak carries. It gives back the epoch of the claim that ended it."""
+
+    number: int
+    seconds: float
+
+
+def payloads_of(run: str) -> tuple[type[Soaked], type[Soaked]]:
     """The payloads of a run's queue: for a thread, and for the event loop."""
 
-    class Work(Payload[int], name="jobkit.soak", queue=run):
-        number: int
-        seconds: float
+    class Work(Soaked, name="jobkit.soak", queue=run):
+        pass
 
-    class AsyncWork(Payload[int], name="jobkit.soak-async", queue=run):
-        number: int
-        seconds: float
+    class AsyncWork(Soaked, name="jobkit.soak-async", queue=run):
+        pass
 
     return Work, AsyncWork
 
@@ -70,9 +77,7 @@ def payloads_of(run: str) -> tuple[type[Payload[Any]], type[Payload[Any]]]:
 def drafts_of(run: str, jobs: int, seconds: float) -> list[Draft[Any]]:
     """The run's jobs."""
     work, async_work = payloads_of(run)
-    return [
-        draft((async_work if n % 2 else work)(number=n, seconds=seconds), job_id=f"{run}-{n}") for n in range(jobs)
-    ]
+    return [draft((async_work if n % 2 else work)(number=n, seconds=seconds), job_id=f"{run}-{n}") for n in range(jobs)]
 
 
 def follow_ups_of(run: str, jobs: int) -> list[str]:
@@ -97,20 +102,20 @@ def _processors(setup: Setup) -> list[Processor[Any, ..., Any]]:
     work, async_work = payloads_of(setup.run)
     effects = EffectWriter(setup.effects)
 
-    def concluded(job: Job[Any], began: float) -> JobResult[int]:
+    def concluded(job: Job[Soaked], began: float) -> JobResult[int]:
         effects.end(job, began)
         if job.payload.number % _VARIED == 0 and not job.id.endswith("-next"):
             follow = work(number=1, seconds=job.payload.seconds)
             return JobResult.completed(job.epoch, then=[draft(follow, job_id=f"{job.id}-next")])
         return JobResult.completed(job.epoch)
 
-    def begun(job: Job[Any]) -> float:
+    def begun(job: Job[Soaked]) -> float:
         began = effects.begin(job)
         if job.payload.number % _VARIED == _VARIED // 2 and job.attempt == 1:
             raise FailsOnce(job.id)
         return began
 
-    def run(job: Job[Any]) -> JobResult[int]:
+    def run(job: Job[Soaked]) -> JobResult[int]:
         began = begun(job)
         if job.payload.number % _VARIED == 0:
             job.step("first", str, job.id)
@@ -118,7 +123,7 @@ def _processors(setup: Setup) -> list[Processor[Any, ..., Any]]:
         time.sleep(job.payload.seconds)
         return concluded(job, began)
 
-    async def arun(job: Job[Any]) -> JobResult[int]:
+    async def arun(job: Job[Soaked]) -> JobResult[int]:
         began = begun(job)
         await asyncio.sleep(job.payload.seconds)
         return concluded(job, began)
@@ -132,7 +137,7 @@ def _processors(setup: Setup) -> list[Processor[Any, ..., Any]]:
 def serve(setup: Setup) -> None:
     """What a worker process of the soak does; it ends with the process that started it."""
     die_with_parent(os.getppid())()
-    logging.basicConfig(filename=setup.log, level=logging.WARNING, format="%(process)d %(name)s %(message)s", force=True)
+    logging.basicConfig(filename=setup.log, level=logging.WARNING, format="%(process)d %(message)s", force=True)
     try:
         with kit_of(setup) as kit:
             code = kit.worker().run()
