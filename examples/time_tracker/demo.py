@@ -60,7 +60,7 @@ def run_demo(console: Console, *, invoices: int = 12, redis_url: str | None = No
     since that may be a server where work is done. `redis_url` names a server to use instead. Ctrl-C ends it cleanly.
     """
     try:
-        with _sigterm_as_interrupt(), tempfile.TemporaryDirectory(prefix="jk-demo-") as folder:
+        with _signals_as_interrupt(), tempfile.TemporaryDirectory(prefix="jk-demo-") as folder:
             return _run(console, Path(folder), invoices, redis_url or f"embedded://{folder}/redis")
     except KeyboardInterrupt:
         console.print("Stopped; the workers have ended.")
@@ -113,6 +113,7 @@ def _without_password(url: str) -> str:
 def _start_workers(stack: ExitStack, folder: Path, world: World, settings: Settings) -> list[WorkerProcess]:
     environment = {
         **world.environment,
+        "TMPDIR": str(folder),
         "JOBKIT_REDIS_URL": settings.redis_url,
         "JOBKIT_ENVIRONMENT": settings.environment,
         "JOBKIT_QUEUES__INVOICE_PROCESSING__CONCURRENCY": str(JOBS_AT_A_TIME),
@@ -184,8 +185,8 @@ def _conclude(console: Console, outcomes: Sequence[Outcome], took: float) -> int
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Generator[None]:
-    """Take SIGTERM for Ctrl-C, so that the workers and the server are stopped too."""
+def _signals_as_interrupt() -> Generator[None]:
+    """Take SIGTERM and a closed terminal for Ctrl-C, so that the workers and the server are stopped too."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers, and only it hears signals
         return
@@ -193,8 +194,9 @@ def _sigterm_as_interrupt() -> Generator[None]:
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -28,11 +28,17 @@ class WorkerProcess:
         self._environment = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
+        self._asked = False
 
     def __enter__(self) -> Self:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a terminal's Ctrl-C is for whoever started it, who stops it in order
             )
         return self
 
@@ -50,18 +56,26 @@ class WorkerProcess:
         return self._started().poll()
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM: the worker finishes what it has begun and takes nothing new. A second one hurries it."""
-        if self.exit_code is None:
+        """Send SIGTERM, once: the worker finishes what it has begun and takes nothing new."""
+        if not self._asked and self.exit_code is None:
             self._started().send_signal(signal.SIGTERM)
+        self._asked = True
 
     def stop(self) -> int:
-        """Ask the worker to stop, wait until it has, and return its exit code."""
+        """Ask the worker to stop, wait until it has, and return its exit code. It is killed when it takes too long."""
         self.ask_to_stop()
+        process = self._started()
         try:
-            return self._started().wait(self._patience)
+            return process.wait(self._patience)
         except subprocess.TimeoutExpired:
-            self._started().kill()
-            return self._started().wait()
+            return self._kill(process)
+        except KeyboardInterrupt:
+            self._kill(process)
+            raise
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> int:
+        process.kill()
+        return process.wait()
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:

@@ -44,8 +44,9 @@ def test_without_tesseract_the_demo_goes_on_with_pdfs(
     assert "scan" not in said.getvalue().partition("as it was read")[2]
 
 
-def test_ctrl_c_ends_the_demo_cleanly(tmp_path: Path) -> None:
-    """Ctrl-C stops the workers, removes the demo's folder, and exits with 130 and no traceback."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_demo_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM stop the workers, remove the demo's folder, and exit with 130 and no traceback."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT],
@@ -53,11 +54,11 @@ def test_ctrl_c_ends_the_demo_cleanly(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # a terminal of its own, whose Ctrl-C reaches the workers too
+        start_new_session=True,  # a terminal of its own
     ) as demo:
         assert demo.stdout
         assert any("attempt 1" in line for line in demo.stdout), "the demo did not begin to work"
-        os.killpg(demo.pid, signal.SIGINT)
+        os.killpg(demo.pid, number)
         out, err = demo.communicate(timeout=60)
     assert (demo.returncode, err) == (130, "")
     assert "the workers have ended" in out

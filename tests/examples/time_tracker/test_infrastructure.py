@@ -3,6 +3,9 @@
 import datetime as dt
 import io
 import shutil
+import socket
+import struct
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from http.client import HTTPConnection
@@ -200,6 +203,28 @@ def test_the_service_refuses_what_it_does_not_know() -> None:
     with ExtractionService() as service, httpx.Client(trust_env=False) as web:
         assert web.post(f"{service.url}/v1/chat", json={}).status_code == 404
         assert "expected a body" in web.post(f"{service.url}/v1/extract", content=b"[]").json()["error"]
+
+
+def test_a_service_takes_it_quietly_when_its_client_goes_away(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A client that is gone before its answer, as a killed worker is, leaves no traceback and a service that works."""
+    asked, left = threading.Event(), threading.Event()
+
+    def hold(_: str) -> None:
+        asked.set()
+        left.wait(10)
+
+    with ExtractionService(before_answer=hold) as service:
+        connection = socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2])))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # leave with a reset
+        body = b'{"text": "x"}'
+        connection.sendall(b"POST /v1/extract HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        assert asked.wait(10)
+        connection.close()
+        left.set()
+        assert HttpExtractor(service.url).extract(TEXT) == FIELDS
+    assert capfd.readouterr().err == ""
 
 
 # -- the database
