@@ -119,7 +119,8 @@ def test_a_long_job_does_not_hold_up_what_was_claimed_with_it(bench: Callable[..
 
     worker = b.worker(quick)
     worker.start()
-    worker._dispatch.pace._rates["q"] = worker._dispatch.pace._round_trip = 1e9
+    pace = worker._dispatch.pace
+    pace._rates["q"] = pace._round_trip = pace._last = 1e9
     first, second = b.enqueue_many([Quick(), Quick(n=1)])
     third = b.enqueue(Quick())
     gate.wait_entered()

@@ -310,7 +310,7 @@ def test_suspects_run_one_at_a_time(bench: Callable[..., Any], gate: Any) -> Non
 
     suspects = [b.enqueue(Run(n=1)), b.enqueue(Run(n=1))]
     for each in suspects:
-        b.redis("HSET", f"rq:job:{each.id}", "jk_rescues", 1)
+        b.redis("HSET", f"rq:job:{each.id}", "jk_rescues", 1, "jk_epoch", 1)
     b.started(run)
     gate.wait_entered()
     b.lines.wait_for("job put off")

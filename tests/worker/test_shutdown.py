@@ -1,6 +1,7 @@
 """Ending: what runs may finish, what does not is put back, and nothing is lost."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from jobkit.container import ContainerView
 from jobkit.jobs import Job, JobState
 from jobkit.payloads import Payload
 from jobkit.policies import Fixed, Retry
@@ -112,6 +114,23 @@ def test_a_second_stop_does_not_wait(bench: Callable[..., Any]) -> None:
     worker.stop(now=True)
     assert worker.join(10)
     assert handle.status().state is JobState.QUEUED
+
+
+def test_a_container_that_does_not_close_is_left(bench: Callable[..., Any]) -> None:
+    """A container whose closing hangs does not keep the worker from ending."""
+    b = bench()
+    hang = threading.Event()
+
+    @contextlib.contextmanager
+    def container() -> Iterator[ContainerView[None, None, None]]:
+        yield ContainerView(domain=None, infrastructure=None, cross_cutting=None)
+        hang.wait(30)
+
+    worker = b.started(container=container)
+    worker.stop()
+    assert worker.join(5)
+    assert "the container does not close; leaving it" in b.lines.messages()
+    hang.set()
 
 
 def test_suspension_is_honoured(bench: Callable[..., Any]) -> None:

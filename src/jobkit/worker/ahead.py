@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 START_WITHIN: Final = 0.1
 """Seconds after which a job that was claimed ahead and has not begun is given back."""
+IDLE: Final = 1.0
+"""Seconds without any end after which the pace of before says nothing any more."""
 _WEIGHT: Final = 0.2
 
 
@@ -45,6 +47,8 @@ class Pace:
 
     def ahead(self) -> dict[str, int]:
         """The jobs of each queue to claim beyond its slots, at most as many as it has."""
+        if time.monotonic() - self._last > IDLE:
+            return dict.fromkeys(self._rates, 0)
         trip = self._round_trip
         return {queue: min(self._capacity[queue], round(rate * trip)) for queue, rate in self._rates.items()}
 

@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import random
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -30,7 +31,7 @@ from jobkit.worker.vanilla import perform_vanilla
 from jobkit.worker.verdicts import Budget, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from jobkit.jobs import ClaimPort
     from jobkit.queues import QueueSet
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
     from jobkit.worker.fence import Fence
     from jobkit.worker.routes import Route, Routes
 
-NO_EXTRA: Final = Extra()
+NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
+NO_EXTRA: Final = Extra(tags=NO_TAGS)
+EXTRAS: Final = 256
+"""How many different retry policies are kept read."""
 
 
 @attrs.define(eq=False, slots=True)
@@ -131,6 +135,7 @@ class Pipeline:
     functions: Sequence[str] = ()
     chance: Callable[[], float] = random.random
     routes: Routes = attrs.field(init=False)
+    _extras: dict[bytes, Extra] = attrs.field(init=False, factory=dict[bytes, Extra])
 
     def read(self, claimed: Claimed) -> Attempt:
         """An attempt of the job; decided already where its record says enough."""
@@ -172,7 +177,7 @@ class Pipeline:
     def _read(self, attempt: Attempt) -> None:
         claimed = attempt.claimed
         data = unpack_data(claimed.data)
-        attempt.extra = unpack_extra(claimed.extra) or self._vanilla_extra(claimed)
+        attempt.extra = self._extra(claimed)
         if isinstance(data, VanillaCall):
             attempt.name, attempt.call = data.function, data
             return
@@ -188,8 +193,16 @@ class Pipeline:
             return self.queues.get(claimed.queue).timeout
         return timeout if timeout is not None and timeout > 0 else None  # RQ's -1 and 0: no limit
 
-    def _vanilla_extra(self, claimed: Claimed) -> Extra:
-        return Extra(attempts=1 + max(0, claimed.retries_left or 0))
+    def _extra(self, claimed: Claimed) -> Extra:
+        extra = self._extras.get(claimed.extra)
+        if extra is None:
+            extra = unpack_extra(claimed.extra)
+            if extra is None:  # a plain RQ client's job
+                return Extra(attempts=1 + max(0, claimed.retries_left or 0), tags=NO_TAGS)
+            if not extra.tags and extra.scheduled_for is None and len(self._extras) < EXTRAS:
+                # Jobs of a queue mostly carry the same bytes: its policy. Nobody can change what they share.
+                extra = self._extras[claimed.extra] = attrs.evolve(extra, tags=NO_TAGS)
+        return extra
 
     def _run(self, attempt: Attempt) -> Outcome:
         fence = attempt.fence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import queue
 import signal
@@ -55,6 +56,8 @@ GRACE: Final = 10.0
 """Seconds that an interrupted attempt has to end before it is given up."""
 LAST_CALLS: Final = 1.0
 """Seconds that shutting down waits for a part at most, once the jobs have ended."""
+OVERTIME: Final = 2.0
+"""Seconds that a process takes to end at most, beyond its shutdown timeout; after these it leaves whatever hangs."""
 LATE_SIGNAL: Final = 0.5
 """Seconds until a signal that did not wake the main thread is noticed."""
 EXIT_DRAINED: Final = 0
@@ -111,6 +114,7 @@ class Worker:
         self._begun = False
         self._ready = threading.Event()
         self._leftover = False
+        self._end_by = math.inf
         self._supervisor: threading.Thread | None = None
 
         rules = {spec.name: rules_of(spec) for spec in specs}
@@ -144,7 +148,10 @@ class Worker:
             # CPython looks for signals between instructions of the main thread. One that comes just before it begins to
             # wait, or that the kernel hands to another thread, would stay unseen until the wait is over.
             while not self.join(LATE_SIGNAL):
-                pass
+                if time.monotonic() > self._end_by - LATE_SIGNAL:
+                    log.error("the worker does not end in time; leaving what hangs to rescue")
+                    self._leftover = True
+                    break
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
@@ -171,7 +178,7 @@ class Worker:
         try:
             self._open()
         except BaseException:
-            self._resources.close()
+            self._close_container()
             self._loop.stop()
             self._loop.join(LAST_CALLS)
             raise
@@ -315,6 +322,7 @@ class Worker:
         """Wait for the reason to end, then end: running jobs first, what they need after them."""
         self._failed = self._requests.get() == "fail"
         deadline = time.monotonic() + self._settings.shutdown_timeout
+        self._end_by = deadline + OVERTIME
         self._dispatch.close()
         log.info("stopping: finishing what runs", extra={"worker": self.name, "slots": self._slots.busy()})
         self.on_change()
@@ -338,14 +346,11 @@ class Worker:
             self._threads.join(LAST_CALLS)
         for part in self._helpers:
             part.stop()
-        self._fetcher.join(LAST_CALLS)
-        for part in self._helpers:
-            part.join(LAST_CALLS)
+        end = time.monotonic() + LAST_CALLS
+        for part in (self._fetcher, *self._helpers):
+            part.join(max(0.0, end - time.monotonic()))
         self._loop.cancel()
-        try:
-            self._resources.close()
-        except Exception:
-            log.exception("closing the container failed")
+        self._close_container()
         self._loop.stop()
         ended = self._loop.join(LAST_CALLS)
         self._leftover = bool(stray) or self._slots.stuck > 0 or not ended or self._loop.has_strays()
@@ -353,6 +358,21 @@ class Worker:
             self._presence.death()
         except JobkitError as error:
             log.warning("could not unregister; the registration runs out by itself", extra={"error": str(error)})
+
+    def _close_container(self) -> None:
+        """Close it, in a thread of its own: an application's closing may hang, and the worker has to end."""
+
+        def close() -> None:
+            try:
+                self._resources.close()
+            except Exception:
+                log.exception("closing the container failed")
+
+        closing = threading.Thread(target=close, name="jobkit-closing", daemon=True)
+        closing.start()
+        closing.join(LAST_CALLS)
+        if closing.is_alive():
+            log.error("the container does not close; leaving it", extra={"waited_s": LAST_CALLS})
 
     def _put_back(self, left: list[Attempt]) -> None:
         """Return what did not end, as the last call. In a host process what cannot be ended goes on: not returned."""
