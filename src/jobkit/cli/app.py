@@ -13,11 +13,12 @@ import click
 
 from jobkit.cli.failures import Failure, told
 from jobkit.errors import DeclarationError, JobkitError, did_you_mean
-from jobkit.factory import JobKit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import ModuleType
+
+    from jobkit.factory import JobKit
 
 app_option: Final[Callable[[Any], Any]] = click.option(
     "--app",
@@ -71,6 +72,8 @@ def _of_pyproject(path: Path) -> str | None:
 
 
 def _kit(named: str, who: str) -> JobKit:
+    from jobkit.factory import JobKit
+
     module_name, colon, attribute = named.partition(":")
     if not colon or not module_name or not attribute or module_name.startswith("."):
         raise DeclarationError(f"{who}: expected module:attr, such as acme.jobs:create_kit")

@@ -10,7 +10,6 @@ import click
 
 from jobkit.cli.app import app_option, load_app
 from jobkit.cli.tags import tag_option
-from jobkit.payloads import parse
 
 
 @click.command(
@@ -45,6 +44,8 @@ def enqueue(
 
     With --wait the id goes to standard error and the result to standard output.
     """
+    from jobkit.payloads import parse
+
     moment = _moment(at)
     with load_app(app) as kit:
         cls = kit.registry.find(name).payload

@@ -14,12 +14,12 @@ from jobkit.cli.tables import Cell, Column, print_table, terminal_width
 from jobkit.cli.tags import tag_option
 from jobkit.cli.times import ago, moment
 from jobkit.errors import JobNotFound
-from jobkit.jobs import JobState, JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobkit.admin import AttemptRecord
+    from jobkit.jobs import JobStatus
 
 _STATES: Final = ("queued", "started", "scheduled", "deferred", "finished", "failed", "canceled")
 _COLOURS: Final = {"finished": "green", "failed": "red", "stopped": "red", "started": "cyan", "canceled": "yellow"}
@@ -201,12 +201,12 @@ def _row(job: JobStatus, when: str) -> list[Cell]:
 
 def _last(job: JobStatus) -> datetime | None:
     """The moment that the job's state speaks of."""
-    match job.state:
-        case JobState.SCHEDULED:
+    match job.state.value:
+        case "scheduled":
             return job.due_at
-        case JobState.STARTED:
+        case "started":
             return job.started_at
-        case JobState.QUEUED | JobState.DEFERRED:
+        case "queued" | "deferred":
             return job.enqueued_at or job.created_at
         case _:
             return job.ended_at
@@ -219,7 +219,7 @@ def _iso(job: JobStatus) -> str:
 
 def _ago(job: JobStatus) -> str:
     text = ago(_last(job))
-    return "due now" if job.state is JobState.SCHEDULED and text.endswith("ago") else text
+    return "due now" if job.state.value == "scheduled" and text.endswith("ago") else text
 
 
 def _name(job: JobStatus) -> str:
@@ -231,9 +231,9 @@ def _tags(job: JobStatus) -> str:
 
 
 def _note(job: JobStatus) -> str:
-    if job.state is JobState.STARTED and job.progress:
+    if job.state.value == "started" and job.progress:
         return f"{job.progress.percent:g} % {job.progress.message}".rstrip()
-    if job.state is JobState.FINISHED:
+    if job.state.value == "finished":
         return ""
     text = job.reason or job.error or ""
     return text.strip().splitlines()[-1] if text.strip() else ""

@@ -57,6 +57,7 @@ def lay_out(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: in
 
     In a terminal an empty place is blank; in a pipe it is `-`, so that every line has as many fields.
     """
+    rows = [[attrs.evolve(cell, text=_one_line(cell.text)) for cell in row] for row in rows]
     shown = list(range(len(columns)))
     titles = [each.title for each in columns]
     sizes = _sizes(titles, rows)
@@ -85,6 +86,11 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> No
         click.echo(line)
 
 
+def _one_line(text: str) -> str:
+    """The text without line ends, and without what would steer the terminal: errors and tags come from anywhere."""
+    return "".join(each if each.isprintable() else " " for each in " ".join(text.split()))
+
+
 def _sizes(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[int]:
     return [max(map(cell_len, (title, *(row[place].text for row in rows)))) for place, title in enumerate(titles)]
 
@@ -97,9 +103,7 @@ def _line(columns: Sequence[Column], shown: Sequence[int], sizes: Sequence[int],
     parts: list[str] = []
     for place in shown:
         cell, size = row[place], sizes[place]
-        text = " ".join(cell.text.split())
-        long = cell_len(text) > size
-        text = f"{set_cell_size(text, size - 1)}…" if long else text
+        text = f"{set_cell_size(cell.text, size - 1)}…" if cell_len(cell.text) > size else cell.text
         padding = " " * (size - cell_len(text))
         styled = click.style(text, fg=cell.colour, dim=cell.dim or None) if cell.colour or cell.dim else text
         if columns[place].align == "right":
