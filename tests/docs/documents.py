@@ -26,6 +26,7 @@ from typing import Any
 
 import click
 from click.testing import CliRunner
+from rq.cli import main as rq_cli
 from sybil import Document, Example, Region, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
@@ -136,32 +137,29 @@ class Terminal:
         """The command's output; None where there is none to look at."""
         own, (program, *rest) = words(command.replace(EXAMPLE_URL, self._url))
         env = self._exported | own
-        if program in SHOWN_ONLY:
-            return None
-        if program == "export":
-            self._exported |= words(" ".join(rest))[0]
-            return None
-        if program == "jobkit":
-            check_usage(rest)
-            if rest[0] in {"demo", "soak"}:
+        match program:
+            case "jobkit":
+                return self._jobkit(env, rest)
+            case "rq":
+                return CliRunner(env=env).invoke(rq_cli, rest, catch_exceptions=False).output
+            case "python":
+                return _python(env, rest)
+            case "export":
+                self._exported |= words(" ".join(rest))[0]
+            case _:
+                assert program in SHOWN_ONLY, f"$ {command}: the tests know no program {program!r}"
+        return None
+
+    def _jobkit(self, env: dict[str, str], rest: list[str]) -> str | None:
+        check_usage(rest)
+        match rest[0]:
+            case "demo" | "soak":
                 return None  # these take a while, and have tests of their own
-            if rest[0] == "worker":
+            case "worker":
                 self._start_worker(env, rest)
                 return None
-            return CliRunner(env=env).invoke(main, rest, catch_exceptions=False).output
-        if program not in {"python", "rq"}:
-            raise AssertionError(f"$ {command}: the tests know no program {program!r}")
-        name = [sys.executable] if program == "python" else [sys.executable, "-m", "rq.cli"]
-        done = subprocess.run(
-            [*name, *rest],
-            env=os.environ | env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        return done.stdout
+            case _:
+                return CliRunner(env=env).invoke(main, rest, catch_exceptions=False).output
 
     def _start_worker(self, env: dict[str, str], rest: list[str]) -> None:
         """Start one, and wait until it says that it has begun."""
@@ -191,6 +189,19 @@ class Terminal:
             finally:
                 worker.kill()
             assert worker.returncode == 0, told
+
+
+def _python(env: dict[str, str], arguments: list[str]) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return done.stdout
 
 
 @contextlib.contextmanager
