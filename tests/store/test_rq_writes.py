@@ -58,6 +58,19 @@ def test_time_to_live_ends_with_the_claim(world: World) -> None:
     assert world.redis.ttl(job.key) == -1
 
 
+def test_time_to_live_set_by_a_vanilla_worker(world: World) -> None:
+    """Our job that a vanilla worker ended, with a time to live, and somebody enqueues again, stays while it runs."""
+    world.enqueue("j")
+    job = Job.fetch("j", connection=world.redis, serializer="json")
+    world.redis.lpop("rq:queue:a")
+    job.prepare_for_execution("vanilla", pipeline=world.redis)
+    job.cleanup(ttl=5)
+    queue(world).enqueue_job(job)
+    assert world.redis.ttl(job.key) > 0
+    assert world.claim_one().id == "j"
+    assert world.redis.ttl(job.key) == -1
+
+
 def test_expired_before_its_claim(world: World) -> None:
     """A vanilla job whose time to live ran out is dropped."""
     job = queue(world).enqueue("acme.add", ttl=5)

@@ -177,7 +177,7 @@ class ClaimChannel:
             extra,
             _seconds(timeout),
             _number(failed, int, 0),
-            epoch,
+            _number(epoch, int, 1),
             _number(rescues, int, 0),
             _number(parked, int, 0),
             enqueued_at.decode(errors="replace"),

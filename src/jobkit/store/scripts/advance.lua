@@ -35,42 +35,52 @@ local function follow_ups(from, many)
   end
 end
 
-for _ = 1, count do
-  local index, id, token, value, started, ended = unpack(ARGV, at, at + 5)
-  local keep, many = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
-  local base = block(index)
-  local state, execution, steps = standing(base, id, token)
+-- One look a queue for the leases of the whole batch, and one removal below.
+local finishes, leases = {}, {}
+for i = 1, count do
+  local base = block(ARGV[at])
+  finishes[i] = {at, base, member(ARGV[at + 1], ARGV[at + 2])}
+  leases[base] = leases[base] or {}
+  table.insert(leases[base], finishes[i][3])
+  at = at + 8 + tonumber(ARGV[at + 7]) * RECORD
+end
+local held = {}
+for base, members in pairs(leases) do
+  pass_when_full(base)
+  held[base] = {}
+  for i, score in ipairs(call('ZMSCORE', KEYS[base + Q.LEASE], unpack(members))) do held[base][members[i]] = score end
+end
+
+for i = 1, count do
+  local from, base, claim_member = unpack(finishes[i])
+  local id, token, value, started, ended, keep, many = unpack(ARGV, from + 1, from + 7)
+  local state, execution, steps = standing(base, id, token, held[base][claim_member])
   if state == 'own' then
     ok = ok + 1
     local q = per_queue[base]
     if not q then
-      q = {keep = keep, wip = {}, rows = {}, ranks = {}}
+      q = {keep = tonumber(keep), members = {}, rows = {}, ranks = {}}
       per_queue[base] = q
     end
-    call('ZREM', KEYS[base + Q.LEASE], member(id, token))
-    q.wip[#q.wip + 1] = member(id, token)
+    local key = job_key(id)
+    q.members[#q.members + 1] = claim_member
     if execution then release(base, id, token, execution, worker) end
-    call('HSET', job_key(id), 'status', 'finished', 'ended_at', ISO, 'jk_done', token)
-    call('HDEL', job_key(id), 'jk_token', 'jk_exec', 'jk_parked', 'jk_reason')
+    call('HSET', key, 'status', 'finished', 'ended_at', ISO, 'jk_done', token)
+    call('HDEL', key, 'jk_token', 'jk_exec', 'jk_parked', 'jk_reason')
     if steps then call('UNLINK', P .. ':jk:steps:' .. id) end
-    if value == '' then
-      add_result(id, 1, worker, token, started, ended, 'jk', '')
-    else
-      add_result(id, 1, worker, token, started, ended, 'return_value', value)
-    end
-    q.rows[#q.rows + 1] = FAR
-    q.rows[#q.rows + 1] = id
-    q.ranks[#q.ranks + 1] = NOW
-    q.ranks[#q.ranks + 1] = id
-    follow_ups(at + 8, many)
+    add_result(id, '1', worker, token, started, ended, value == '' and 'jk' or 'return_value', value)
+    local n_rows = #q.rows
+    q.rows[n_rows + 1], q.rows[n_rows + 2] = FAR, id
+    q.ranks[n_rows + 1], q.ranks[n_rows + 2] = NOW_TEXT, id
+    follow_ups(from + 8, tonumber(many))
   elseif state == 'lost' then
     lost[#lost + 1] = token
   end
-  at = at + 8 + many * RECORD
 end
 
 for base, q in pairs(per_queue) do
-  each_slice(q.wip, 'ZREM', KEYS[base + Q.WIP])
+  each_slice(q.members, 'ZREM', KEYS[base + Q.LEASE])
+  each_slice(q.members, 'ZREM', KEYS[base + Q.WIP])
   each_slice(q.rows, 'ZADD', KEYS[base + Q.FINISHED])
   each_slice(q.ranks, 'ZADD', KEYS[base + Q.DONE])
   trim_count(base, q.keep, Q.DONE, Q.FINISHED, 'finished')

@@ -12,35 +12,39 @@ local function quarantine(base, id)
 end
 
 local function fields(id)
-  return redis.pcall('HMGET', job_key(id), 'status', 'data', 'jk', 'timeout', 'jk_failed', 'jk_epoch', 'jk_rescues',
-                     'jk_parked', 'enqueued_at', 'jk_token', 'jk_dead', 'ttl', 'retries_left', 'created_at',
-                     'jk_timeout')
+  return redis.pcall('HMGET', job_key(id), 'status', 'data', 'jk', 'timeout', 'enqueued_at', 'jk_token', 'jk_epoch',
+                     'jk_timeout', 'started_at')
 end
 
-local function start(base, queue, id, h, token, worker, lease, out, leases, wips)
-  local epoch = (tonumber(h[6]) or 0) + 1
-  call('HSET', job_key(id), 'status', 'started', 'started_at', ISO, 'worker_name', worker, 'last_heartbeat', ISO,
-       'jk_token', token, 'jk_epoch', epoch)
-  if h[11] then  -- a dead letter that RQ's own tools requeued: it starts a new life
-    call('HDEL', job_key(id), 'jk_dead', 'jk_failed', 'jk_rescues', 'jk_parked', 'jk_reason', 'jk_error')
-    call('ZREM', KEYS[base + Q.DEAD], id)
-    call('PERSIST', job_key(id))
-    h[5], h[7], h[8] = false, false, false
-  elseif h[12] or not h[3] then
-    call('PERSIST', job_key(id))  -- a vanilla client's time to live ends with the claim
+local function start(base, queue, id, h, token, worker, lease_end, out, leases, wips)
+  local key, owned = job_key(id), member(id, token)
+  local epoch, past, retries_left = '1', {}, ''
+  if h[7] then
+    epoch = string.format('%.0f', (tonumber(h[7]) or 0) + 1)
+    past = call('HMGET', key, 'jk_failed', 'jk_rescues', 'jk_parked', 'jk_dead')
   end
+  call('HSET', key, 'status', 'started', 'started_at', ISO, 'worker_name', worker, 'last_heartbeat', ISO,
+       'jk_token', token, 'jk_epoch', epoch)
+  if past[4] then  -- a dead letter that RQ's own tools requeued: it starts a new life
+    call('HDEL', key, 'jk_dead', 'jk_failed', 'jk_rescues', 'jk_parked', 'jk_reason', 'jk_error')
+    call('ZREM', KEYS[base + Q.DEAD], id)
+    past = {}
+  end
+  if not h[3] then retries_left = call('HGET', key, 'retries_left') or '' end
+  -- A time to live ends with the claim. Plain clients set one, and so do RQ's workers, whose save leaves started_at.
+  if h[9] or not h[3] then call('PERSIST', key) end
   local timeout = h[4] or ''
-  if h[15] and math.ceil(tonumber(h[15]) or 0) == tonumber(timeout) then timeout = h[15] end
-  leases[#leases + 1] = NOW + lease
-  leases[#leases + 1] = member(id, token)
-  wips[#wips + 1] = FAR
-  wips[#wips + 1] = member(id, token)
-  out[#out + 1] = {queue, id, token, h[2] or '', h[3] or '', timeout, h[5] or 0, epoch, h[7] or 0, h[8] or 0,
-                   h[9] or '', h[13] or ''}
+  if h[8] and math.ceil(tonumber(h[8]) or 0) == tonumber(timeout) then timeout = h[8] end
+  local n = #leases
+  leases[n + 1], leases[n + 2] = lease_end, owned
+  wips[n + 1], wips[n + 2] = FAR, owned
+  out[#out + 1] = {queue, id, token, h[2] or '', h[3] or '', timeout, past[1] or '0', epoch, past[2] or '0',
+                   past[3] or '0', h[5] or '', retries_left}
 end
 
 -- `out` is the reply's list and also numbers the tokens, so that a replayed call names the same ones.
 local function claim(base, queue, want, worker, lease, token_base, out)
+  local lease_end = string.format('%.0f', NOW + lease)
   promote(base, PROMOTE_BOUND)
   local list, visits, got, leases, wips = KEYS[base + Q.LIST], want + 64, 0, {}, {}
   while got < want and visits > 0 do
@@ -53,11 +57,10 @@ local function claim(base, queue, want, worker, lease, token_base, out)
         quarantine(base, id)
         h = fields(id)
       end
-      local known = h[1] or h[2] or h[3] or h[9] or h[14]
-      if known and (h[1] == 'queued' or not h[1])
-         and not (h[10] and call('ZSCORE', KEYS[base + Q.LEASE], member(id, h[10]))) then
+      local claimable = h[1] == 'queued' or not h[1] and call('EXISTS', job_key(id)) == 1
+      if claimable and not (h[6] and call('ZSCORE', KEYS[base + Q.LEASE], member(id, h[6]))) then
         got = got + 1
-        start(base, queue, id, h, token_base .. '-' .. (#out + 1), worker, lease, out, leases, wips)
+        start(base, queue, id, h, token_base .. '-' .. (#out + 1), worker, lease_end, out, leases, wips)
       end
     end
   end

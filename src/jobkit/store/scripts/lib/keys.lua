@@ -23,7 +23,9 @@ local NOW = (function()
   local seen = tonumber(call('GET', CLOCK) or 0)
   return now > seen and now or seen
 end)()
-local function keep_clock() call('SET', CLOCK, string.format('%.0f', NOW)) end
+-- A number that is given to a command is printed and read again each time: these are printed once.
+local NOW_TEXT = string.format('%.0f', NOW)
+local function keep_clock() call('SET', CLOCK, NOW_TEXT) end
 
 -- NOW as RQ writes times (UTC, microseconds). Civil date from days: proleptic Gregorian, valid from 1970 on.
 local ISO = (function()
@@ -41,7 +43,7 @@ local ISO = (function()
   return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03d000Z', y, m, d, math.floor(rest / 3600),
                        math.floor(rest % 3600 / 60), rest % 60, NOW % 1000)
 end)()
-local FAR = NOW / 1000 + TEN_YEARS
+local FAR = string.format('%.3f', NOW / 1000 + TEN_YEARS)
 
 local function each_slice(list, command, key)
   for i = 1, #list, SLICE do

@@ -9,9 +9,11 @@ local function forget(base, ids, rank, registry, wanted)
     if status == wanted or status == 'stopped' and wanted == 'failed' or not status then
       gone[#gone + 1] = job_key(id)
       gone[#gone + 1] = P .. ':results:' .. id
-      gone[#gone + 1] = P .. ':jk:steps:' .. id
-      gone[#gone + 1] = P .. ':executions:' .. id
-      gone[#gone + 1] = P .. ':jk:corrupt:' .. id
+      if wanted ~= 'finished' then  -- a finish has taken the steps, and nothing corrupt ever finishes
+        gone[#gone + 1] = P .. ':jk:steps:' .. id
+        gone[#gone + 1] = P .. ':executions:' .. id
+        gone[#gone + 1] = P .. ':jk:corrupt:' .. id
+      end
     end
   end
   call('ZREM', KEYS[base + rank], unpack(ids))
