@@ -247,6 +247,8 @@ def check_payload(value: object, what: str) -> Payload[Any]:
         DeclarationError: its class is abstract.
 
     """
+    if getattr(type(value), "__jobkit__", None) is not None and isinstance(value, Payload):
+        return value  # the usual case, which a bulk asks about thrice a job
     if isinstance(value, type):
         raise WrongPayload(
             f"{what}: expected a payload, got the class {value.__qualname__}; did you mean {value.__qualname__}(...)?",

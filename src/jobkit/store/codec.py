@@ -8,6 +8,7 @@ byte and refused unread, because reading it runs whatever code it names.
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import os
 import re
@@ -70,11 +71,17 @@ def check_id(job_id: str) -> str:
     return job_id
 
 
-def pack_data(name: str, version: int, payload: bytes) -> bytes:
-    """RQ's `data` field for a jobkit job; `payload` is JSON."""
+@functools.lru_cache(maxsize=1024)
+def _opening(name: str, version: int) -> bytes:
+    """What comes before the payload, the same for all jobs of a name."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"job name: expected text without quotes, backslashes or control characters, got {name!r}")
-    text = b"%b%b\",%d,%b%b" % (_HEAD, name.encode(), version, payload, _TAIL)
+    return b'%b%b",%d,' % (_HEAD, name.encode(), version)
+
+
+def pack_data(name: str, version: int, payload: bytes) -> bytes:
+    """RQ's `data` field for a jobkit job; `payload` is JSON."""
+    text = _opening(name, version) + payload + _TAIL
     if len(text) >= _COMPRESS_FROM:
         packed = zlib.compress(text, 1)
         if len(packed) < len(text):
