@@ -122,11 +122,11 @@ class JobHandle(Protocol[R_co]):
         """As `result`."""
         ...
 
-    def cancel(self) -> bool:
-        """Cancel the job. False when it had ended already."""
+    def cancel(self, reason: str = ...) -> bool:
+        """Cancel the job; the reason is kept on it. False when it had ended already."""
         ...
 
-    async def acancel(self) -> bool:
+    async def acancel(self, reason: str = ...) -> bool:
         """As `cancel`."""
         ...
 

@@ -125,11 +125,14 @@ class Retry:
         """
         backoff = self.backoff
         if isinstance(backoff, Fixed):
-            return backoff.seconds
-        if isinstance(backoff, Exponential):
+            wait = backoff.seconds
+        elif isinstance(backoff, Exponential):
             wait = backoff.delay(failed)
-            return wait * (1.0 + backoff.jitter * (2.0 * random() - 1.0)) if backoff.jitter else wait
-        return min(seconds(backoff(failed), f"the backoff {backoff!r} of attempt {failed}"), LONGEST_WAIT)
+            if backoff.jitter:
+                wait *= 1.0 + backoff.jitter * (2.0 * random() - 1.0)
+        else:
+            wait = seconds(backoff(failed), f"the backoff {backoff!r} of attempt {failed}")
+        return min(wait, LONGEST_WAIT)
 
     def delays(self) -> list[float]:
         """The waits in seconds between the attempts, without jitter.

@@ -115,3 +115,9 @@ def test_policies_are_frozen() -> None:
     """A policy cannot be changed once it was checked."""
     with pytest.raises(AttributeError):
         Retry().attempts = 5
+
+
+def test_no_wait_is_longer_than_a_year_and_a_day_whatever_the_backoff_says() -> None:
+    """A wait ends within LONGEST_WAIT, for fixed waits, growing ones and functions alike."""
+    for backoff in (Fixed(1e12), Exponential(1e12, jitter=1.0), lambda _: 1e12):
+        assert Retry(backoff=backoff).delay(1, lambda: 1.0) == LONGEST_WAIT

@@ -26,7 +26,7 @@ def perform_vanilla(call: VanillaCall, allowed: Sequence[str]) -> bytes:
         raise Unrecoverable(
             f"the job calls the function {call.function!r}, which this worker may not run: the settings' functions are "
             f"{', '.join(map(repr, allowed)) or 'none'}. Add its name or a pattern to JOBKIT_FUNCTIONS "
-            "(a list, e.g. '[\"acme.tasks.*\"]'), then retry the job"
+            "(names and patterns with commas between them, e.g. acme.tasks.*), then retry the job"
         )
     value = _find(call.function)(*call.args, **call.kwargs)
     if inspect.iscoroutine(value):
