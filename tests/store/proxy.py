@@ -64,7 +64,7 @@ class LossyProxy:
                 threading.Thread(target=self._forward, args=(client, server, False), daemon=True).start()
                 threading.Thread(target=self._forward, args=(server, client, True), daemon=True).start()
 
-    def _forward(self, source: socket.socket, target: socket.socket, replies: bool) -> None:  # noqa: FBT001 - a thread's argument
+    def _forward(self, source: socket.socket, target: socket.socket, replies: bool) -> None:  # noqa: FBT001 - by thread
         with contextlib.suppress(OSError):  # either side has gone
             while chunk := source.recv(_CHUNK):
                 if replies and self._loses_this():

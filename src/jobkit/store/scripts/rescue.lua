@@ -4,9 +4,9 @@
 --       (base64 of zlib)   6 the same in one line
 -- reply {rescued, poisoned, released}; together as many as the bound means: there may be more
 -- bound the caller's, at most 200, and 200 deletions
--- invariant only a token that is still the job's own is rescued; a job that ended or is gone only gives up what it held;
---       a key that no longer holds a hash goes to the list, where the claim quarantines it; the retry budget is not
---       touched; nothing is rescued during the grace after an outage
+-- invariant only a token that is still the job's own is rescued; a job that ended or is gone only gives up what it
+--       held; a key that no longer holds a hash goes to the list, where the claim quarantines it; the retry budget is
+--       not touched; nothing is rescued during the grace after an outage
 --@include keys own result trim
 local ENDED = {finished = true, failed = true, stopped = true, canceled = true}
 if tonumber(call('GET', GRACE) or 0) > NOW then return {0, 0, 0} end

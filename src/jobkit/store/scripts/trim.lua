@@ -3,18 +3,25 @@
 -- ARGV  2 keep completed   3 keep failed   4 completed age (ms, 0 none)   5 failed age (ms, 0 none)
 -- reply how many were deleted; 200 or more means: there may be more
 -- bound 200 a rule, and 200 canceled jobs that are taken into the count
--- invariant hash, results and steps of a job go together; a job that lives again is left alone; what RQ's tools canceled
---       has the same retention
+-- invariant hash, results and steps of a job go together; a job that lives again is left alone; what RQ's tools
+--       canceled has the same retention
 --@include keys trim
 local base = block(1)
--- RQ scores them with the time of the cancel, we ten years ahead.
-local theirs = call('ZRANGEBYSCORE', KEYS[base + Q.CANCELED], '-inf', NOW / 1000 + 86400, 'WITHSCORES', 'LIMIT', 0, TRIM_BOUND)
+local keep_done, keep_dead = tonumber(ARGV[2]), tonumber(ARGV[3])
+local done_age, dead_age = tonumber(ARGV[4]), tonumber(ARGV[5])
+
+-- RQ scores canceled jobs with the time of the cancel, we ten years ahead.
+local soon = NOW / 1000 + 86400
+local theirs = call('ZRANGEBYSCORE', KEYS[base + Q.CANCELED], '-inf', soon, 'WITHSCORES', 'LIMIT', 0, TRIM_BOUND)
 for i = 1, #theirs, 2 do
   call('ZREM', KEYS[base + Q.CANCELED], theirs[i])  -- first: a full server lets it pass
   call('ZADD', KEYS[base + Q.CANCELED], FAR, theirs[i])
   call('ZADD', KEYS[base + Q.GONE], string.format('%.0f', theirs[i + 1] * 1000), theirs[i])
 end
-local keep_done, keep_dead, done_age, dead_age = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-return trim_age(base, done_age, Q.DONE, Q.FINISHED, 'finished') + trim_age(base, dead_age, Q.DEAD, Q.FAILED, 'failed')
-     + trim_age(base, dead_age, Q.GONE, Q.CANCELED, 'canceled') + trim_count(base, keep_done, Q.DONE, Q.FINISHED, 'finished')
-     + trim_count(base, keep_dead, Q.DEAD, Q.FAILED, 'failed') + trim_count(base, keep_dead, Q.GONE, Q.CANCELED, 'canceled')
+
+return trim_age(base, done_age, Q.DONE, Q.FINISHED, 'finished')
+     + trim_age(base, dead_age, Q.DEAD, Q.FAILED, 'failed')
+     + trim_age(base, dead_age, Q.GONE, Q.CANCELED, 'canceled')
+     + trim_count(base, keep_done, Q.DONE, Q.FINISHED, 'finished')
+     + trim_count(base, keep_dead, Q.DEAD, Q.FAILED, 'failed')
+     + trim_count(base, keep_dead, Q.GONE, Q.CANCELED, 'canceled')
