@@ -28,10 +28,11 @@ class Kill:
 
 @attrs.frozen
 class Outage:
-    """A time (monotonic) in which the server did not answer."""
+    """A time (monotonic) in which the server did not answer, and by when the workers were at work again."""
 
     begin: float
     end: float
+    settled: float
 
 
 @attrs.frozen(kw_only=True)
@@ -53,7 +54,7 @@ class Account:
         leaked: keys and leases that outlived their job or their worker.
         kills: workers killed.
         restarts: seconds from a kill to the next begin of each job that was in hand, sorted.
-        longest_outage: seconds of the longest outage, until the workers are back at work.
+        longest_outage: seconds of the longest outage of the server.
         bad_exits: workers that ended otherwise than they were told to.
         drained: whether all jobs had ended in time.
 
@@ -156,7 +157,7 @@ def _poisonous(record: Record) -> bool:
 
 
 def _met(run: Effect, outage: Outage) -> bool:
-    return run.begin <= outage.end and run.end >= outage.begin - _IN_TRANSIT
+    return run.begin <= outage.settled and run.end >= outage.begin - _IN_TRANSIT
 
 
 _IN_TRANSIT = 1.0

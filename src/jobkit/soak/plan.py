@@ -65,8 +65,8 @@ class Plan:
                 "soak: expected no URL beside away and freeze, got both: only a server that the soak has started "
                 "itself is stopped. Leave the URL out"
             )
-        if max(self.away, self.freeze) > self.seconds / 2:
+        if max(self.away, self.freeze) > self.seconds / 3:
             raise ConfigurationError(
-                f"soak: expected away and freeze of at most half the run ({self.seconds / 2:g} s), got "
+                f"soak: expected away and freeze of at most a third of the run ({self.seconds / 3:g} s), got "
                 f"{max(self.away, self.freeze):g} s"
             )

@@ -136,12 +136,11 @@ class _Soak:
 
     def _break_things(self, began: float) -> None:
         end = began + self._plan.seconds
-        middle = began + self._plan.seconds / 3
         self._at(began + self._plan.kill_every, self._kill)
         if self._plan.freeze:
-            self._at(middle, self._freeze)
+            self._at(began + self._plan.seconds / 6, self._freeze)
         if self._plan.away:
-            self._at(began + self._plan.seconds / 2 if self._plan.freeze else middle, self._take_away)
+            self._at(began + self._plan.seconds / 2, self._take_away)
         while self._timetable and self._timetable[0][0] < end:
             moment, _, action = heapq.heappop(self._timetable)
             self._wait_until(moment)
@@ -208,8 +207,8 @@ class _Soak:
         def back() -> None:
             end()
             self._out_since = None
-            # What ran until the workers are back at work met the outage, too.
-            self._outages.append(Outage(since, time.monotonic() + self._plan.lease))
+            now = time.monotonic()
+            self._outages.append(Outage(since, now, now + self._plan.lease))
             self._tell("the server is back")
 
         self._at(since + seconds, back)

@@ -1,0 +1,21 @@
+"""What the chaos tests share: proxies that go with the test, and the look at what a life has left."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.chaos.proxy import Proxy
+
+
+@pytest.fixture
+def proxied() -> Iterator[Callable[..., Proxy]]:
+    """Make proxies, given the URL of the server behind."""
+    made: list[Proxy] = []
+
+    def make(url: str, **options: float) -> Proxy:
+        made.append(Proxy(url, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
