@@ -96,7 +96,7 @@ def test_a_cut_connection_is_replaced(store_url: str) -> None:
         store = Store.open(store_url)
         wait = asyncio.create_task(store.await_entry("stream", "0-0", 20))
         while not (reading := [each for each in store.client.client_list() if each["cmd"] == "xread"]):
-            await asyncio.sleep(0)  # until the read has begun
+            await asyncio.to_thread(store.client.ping)  # until the read has begun
         assert await asyncio.to_thread(store.client.client_kill_filter, _id=reading[0]["id"]) == 1
         await asyncio.to_thread(store.client.xadd, "stream", {"a": "b"})
         await wait
