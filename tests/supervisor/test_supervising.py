@@ -3,11 +3,15 @@
 import random
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import jobkit
 from jobkit.worker import supervisor as module
 from jobkit.worker.health import Health
 from jobkit.worker.supervisor import Slot, Supervisor
@@ -289,6 +293,27 @@ def test_an_heir_takes_a_dead_child_s_place(world: Callable[..., World]) -> None
     assert w.it._slots[0].child is heir
     assert len(w.turn(1.1)) == 1
     assert w.it._slots[0].child is heir
+
+
+def test_a_terminal_that_goes_ends_all(world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGHUP from a terminal that is closed drains, as it ends any program that was started there."""
+    w = world()
+    children = w.settle()
+    w.it._of_terminal = True
+    monkeypatch.setattr(module, "_has_terminal", lambda: False)
+    w.signal(signal.SIGHUP)
+    assert [each.asked for each in children] == [True, True]
+    assert len(w.made) == 2
+
+
+def test_a_supervisor_costs_the_standard_library() -> None:
+    """It loads no Redis client, no event loop, no application, and an HTTP server only where a port is wanted."""
+    root = str(Path(jobkit.__file__).parents[1])
+    code = f"import sys; sys.path.append({root!r}); import jobkit.worker.supervisor; print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    loaded = {each.partition(".")[0] for each in told.stdout.split()}
+    assert "jobkit" in loaded
+    assert loaded.isdisjoint({"redis", "pydantic", "attrs", "click", "rich", "asyncio", "http"})
 
 
 def test_sighup_while_rolling_begins_anew(world: Callable[..., World]) -> None:

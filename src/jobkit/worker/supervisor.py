@@ -20,7 +20,6 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
-import jobkit
 from jobkit.worker.child import Child
 from jobkit.worker.health import STALE, Health
 from jobkit.worker.notify import VARIABLES
@@ -69,7 +68,7 @@ def become(plan: Plan) -> NoReturn:
     """Make this process the supervisor; it keeps its id, and nothing else."""
     sys.stdout.flush()
     sys.stderr.flush()
-    root = str(Path(jobkit.__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", BOOT, root, json.dumps(plan)])  # noqa: S606 - itself
 
 
@@ -111,7 +110,8 @@ class Supervisor:
 
     The first child goes ahead, and the others follow once it claims: what is wrong with the app or the settings is
     told once. A child that ends with 2, wrong usage, ends them all; any other death is followed by a pause and another
-    child. SIGHUP replaces the children one after another, each by one that claims already.
+    child. SIGHUP replaces the children one after another, each by one that claims already; but where it says that the
+    terminal is gone, it ends them, as it does any program of a terminal.
     """
 
     def __init__(
@@ -137,6 +137,7 @@ class Supervisor:
         self._stopping = False
         self._hurried = False
         self._code = DRAINED
+        self._of_terminal = _has_terminal()
         self._looked = time.monotonic()
 
     def run(self) -> int:
@@ -230,7 +231,7 @@ class Supervisor:
 
     def _obey(self, number: int, now: float) -> None:
         name = signal.Signals(number).name
-        if number == signal.SIGHUP:
+        if number == signal.SIGHUP and not (self._of_terminal and not _has_terminal()):
             if not self._stopping:
                 log.info("signal: replacing the worker processes", extra={"signal": name})
                 self._retire(self._heir, now)
@@ -308,12 +309,22 @@ class Supervisor:
         writer.settimeout(0)
         with reader, writer:
             signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-            for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            for each in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
                 signal.signal(each, self._note)
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+                signal.signal(signal.SIGHUP, self._note)
             try:
                 yield reader
             finally:
                 signal.set_wakeup_fd(-1)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _words(code: int) -> str:
