@@ -36,6 +36,8 @@ BLOCK: Final = 1.0
 """Seconds that a claim waits on the bells at most."""
 BATCH: Final = 500
 """Attempts that one call finishes at most."""
+SMALL: Final = 4
+"""Attempts that one call finishes if they are there, however few slots there are."""
 SLOW: Final = 1.0
 """Seconds from which a job's end is worth a line at the level info."""
 
@@ -152,6 +154,8 @@ class Finisher(Part):
         self._on_stuck = on_stuck
         self._patience = Patience()
         self._stuck: set[int] = set()
+        # Half of what is held at most (as many again may be claimed ahead): the other half runs meanwhile.
+        self._most = min(BATCH, max(SMALL, slots.total))
 
     def _wake(self) -> None:
         self._dispatch.outbox.put(None)
@@ -177,7 +181,7 @@ class Finisher(Part):
         try:
             while True:
                 self._sort(entry, pending)
-                if len(pending.finished) >= BATCH:
+                if len(pending.finished) >= self._most:
                     break
                 entry = get()
         except queue.Empty:
