@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from jobkit.errors import PayloadTooLarge
+from jobkit.errors import DeclarationError, PayloadTooLarge
 from jobkit.payloads import encode, kind
 from jobkit.results import PLAIN, Draft
 from jobkit.store.codec import pack_data, pack_extra
@@ -35,12 +35,18 @@ class Envelopes:
 
         Raises:
             UnknownQueue: the payload's queue is none of the kit's.
+            DeclarationError: the payload counts on a mutex, which nothing enforces yet.
             NotSerialisable: a field does not come back from JSON; the message names it.
             PayloadTooLarge: the JSON is larger than `max_payload`.
 
         """
         payload = draft.payload
         known = kind(payload)
+        if known.mutex is not None:
+            raise DeclarationError(
+                f"{known.name}: mutex={known.mutex!r} is not enforced yet, and a job that counts on it would run beside "
+                "another; take it out until singletons are there",
+            )
         spec, extra = self._rules(known.queue)
         data = encode(payload)
         if len(data) > self.max_payload:

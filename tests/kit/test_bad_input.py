@@ -30,6 +30,10 @@ class Stray(Payload, name="stray.go", queue="note"):
     pass
 
 
+class Alone(Payload, name="alone.go", queue="notes", mutex="one"):
+    pass
+
+
 class Base(Payload, abstract=True):
     text: str = ""
 
@@ -43,6 +47,7 @@ MISTAKES: dict[str, tuple[Callable[[JobKit], Any], type[JobkitError], str]] = {
         UnknownQueue,
         "unknown queue 'note'; did you mean 'notes'? Declared: 'sums', 'notes'; a new one is a QueueSpec in JobKit(",
     ),
+    "a mutex": (lambda kit: kit.enqueue(Alone()), DeclarationError, "alone.go: mutex='one' is not enforced yet"),
     "unknown queue of a worker": (lambda kit: kit.worker("summs"), UnknownQueue, "'summs'; did you mean 'sums'?"),
     "unknown queue of a list": (lambda kit: kit.jobs.ls(queue="summs"), UnknownQueue, "'summs'; did you mean 'sums'?"),
     "unknown job name": (
