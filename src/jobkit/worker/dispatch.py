@@ -206,9 +206,7 @@ class Dispatch:
         try:
             self._claims.put_back(claimed)
         except JobkitError as error:
-            log.warning(
-                "jobs that did not begin are left to rescue", extra={"jobs": len(claimed), "error": str(error)}
-            )
+            log.warning("jobs that did not begin are left to rescue", extra={"jobs": len(claimed), "error": str(error)})
 
 
 def _patience(suspect: Attempt) -> float:
