@@ -12,8 +12,8 @@ def proxied() -> Iterator[Callable[..., Proxy]]:
     """Make proxies, given the URL of the server behind."""
     made: list[Proxy] = []
 
-    def make(url: str, **options: float) -> Proxy:
-        made.append(Proxy(url, **options))
+    def make(url: str, *, latency: float = 0.0) -> Proxy:
+        made.append(Proxy(url, latency=latency))
         return made[-1]
 
     yield make

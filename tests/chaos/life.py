@@ -64,8 +64,8 @@ class Life:
             self.note("effect", job)
 
         # The classes are made for the queue, so only now can the annotations name them.
-        live.__annotations__["job"] = Job[live_payload]
-        after.__annotations__["job"] = Job[after_payload]
+        live.__annotations__["job"] = Job[live_payload]  # type: ignore[valid-type]
+        after.__annotations__["job"] = Job[after_payload]  # type: ignore[valid-type]
         return [processor(live_payload)(live), processor(after_payload)(after)]
 
 

@@ -29,9 +29,9 @@ class Crew:
         for place in range(len(self._members)):
             self._enlist(place)
 
-    def pids(self) -> list[int]:
-        """The members' process ids, by place."""
-        return [member.pid for member in self._members]
+    def alive(self) -> dict[int, int]:
+        """The process ids of the members that live, by place."""
+        return {place: member.pid for place, member in enumerate(self._members) if member.is_alive()}
 
     def kill(self, place: int) -> int:
         """SIGKILL the member at this place and wait for its end; its process id."""
@@ -45,7 +45,7 @@ class Crew:
         self._enlist(place)
 
     def revive(self) -> int:
-        """Replace members that ended by themselves; how many those were."""
+        """Replace members that have ended; how many those were."""
         ended = [place for place, member in enumerate(self._members) if not member.is_alive()]
         for place in ended:
             self._enlist(place)

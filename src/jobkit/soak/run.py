@@ -159,13 +159,15 @@ class _Soak:
 
     def _kill(self) -> None:
         now = time.monotonic()
-        self._revive()
+        if self._out_since is None:
+            self._revive()
         place = self._victim(now + self._plan.kill_every)
         if place is not None:
             at = time.monotonic()
             pid = self._crew.kill(place)
             self._kills.append(Kill(at, pid, self._held_by(pid)))
-            self._crew.replace(place)
+            if self._out_since is None:
+                self._crew.replace(place)  # else when the server is back: no worker starts without one
         # From now, not from when it should have been: a machine that is behind is not asked to catch up.
         self._at(max(now + self._plan.kill_every, time.monotonic()), self._kill)
 
@@ -176,11 +178,12 @@ class _Soak:
             raise SoakFailed(f"soak: expected workers that stay, but {self._ended_themselves} ended:\n{log[-2000:]}")
 
     def _victim(self, until: float) -> int | None:
-        if not self._plan.spare_idle:
-            return self._chance.randrange(self._plan.workers)
+        alive = self._crew.alive()
+        if self._out_since is not None or not self._plan.spare_idle:
+            return self._chance.choice(list(alive)) if alive else None
         while time.monotonic() < until:
             held = self._audit.held()
-            busy = [place for place, pid in enumerate(self._crew.pids()) if any(_is(name, pid) for name in held)]
+            busy = [place for place, pid in alive.items() if any(_is(name, pid) for name in held)]
             if busy:
                 return self._chance.choice(busy)
             threading.Event().wait(_LOOK / 10)
@@ -207,6 +210,7 @@ class _Soak:
         def back() -> None:
             end()
             self._out_since = None
+            self._crew.revive()
             now = time.monotonic()
             self._outages.append(Outage(since, now, now + self._plan.lease))
             self._tell("the server is back")
