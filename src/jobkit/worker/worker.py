@@ -18,7 +18,6 @@ from jobkit.errors import JobkitError, JobStopped
 from jobkit.store.claims import Claims
 from jobkit.store.peeking import Peeking
 from jobkit.store.presence import Presence
-from jobkit.store.records import QueueRules
 from jobkit.store.sweeps import Sweeps
 from jobkit.worker.ahead import GiveBack
 from jobkit.worker.attempt import Attempt, Pipeline
@@ -33,6 +32,7 @@ from jobkit.worker.peek import Peeker
 from jobkit.worker.port import StorePort
 from jobkit.worker.resources import Resources
 from jobkit.worker.routes import Routes
+from jobkit.worker.rules import rules_of
 from jobkit.worker.slots import Slots
 from jobkit.worker.sweep import EVERY, Sweeper
 from jobkit.worker.watchdog import Watchdog
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from jobkit.container import ContainerArg
     from jobkit.jobs import ClaimPort, Job
     from jobkit.processors import ProcessorRegistry
-    from jobkit.queues import QueueSet, QueueSpec
+    from jobkit.queues import QueueSet
     from jobkit.results import JobResult
     from jobkit.store import Store
     from jobkit.worker.health import State
@@ -110,6 +110,7 @@ class Worker:
         self._requests: queue.SimpleQueue[Literal["stop", "fail"]] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self._own_process = False
+        self._supervised = False
         self._failed = False
         self._begun = False
         self._ready = threading.Event()
@@ -129,7 +130,7 @@ class Worker:
         self._container = container
         self._grace = grace
 
-    def run(self, *, leave: Callable[[int], NoReturn] = os._exit) -> int:
+    def run(self, *, leave: Callable[[int], NoReturn] = os._exit, supervised: bool = False) -> int:
         """Work until a signal, a shutdown command or a failure; then answer the exit code.
 
         The first SIGTERM or SIGINT stops claiming and waits up to `shutdown_timeout` for running jobs; what is left
@@ -137,11 +138,15 @@ class Worker:
         are held by attempts that do not end, or a part crashed. Threads that do not end would keep the process alive,
         so with any left it ends by `leave(code)`.
 
+        Under a supervisor the signals do not count, each means one thing: SIGTERM to drain, SIGINT to put back. A
+        service manager may send SIGTERM to all processes of a service, and the supervisor sends it too.
+
         Raises RuntimeError outside the main thread, and what `start` raises.
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("Worker.run() takes the process's signals: call it in the main thread, or use start()")
         self._own_process = True
+        self._supervised = supervised
         before = {each: signal.signal(each, self._on_signal) for each in (signal.SIGTERM, signal.SIGINT)}
         try:
             self.start()
@@ -297,13 +302,14 @@ class Worker:
     def _port(self, attempt: Attempt) -> ClaimPort:
         return StorePort(attempt, self._claims, self._envelopes.new_job)
 
-    def _on_signal(self, _: int, __: object) -> None:
+    def _on_signal(self, number: int, _: object) -> None:
         # A handler may run between any two lines of the main thread, so it takes no lock: SimpleQueue.put needs none,
         # and what needs one is done in a thread.
-        if self._requests.empty() and not self._ready.is_set():
+        first = self._requests.empty() and not self._ready.is_set()
+        if first:
             self._ready.set()
             self._requests.put("stop")
-        else:
+        if number == signal.SIGINT if self._supervised else not first:
             threading.Thread(target=self.stop, kwargs={"now": True}, daemon=True).start()
 
     def _stuck(self) -> None:
@@ -390,14 +396,3 @@ class Worker:
             log.warning("unfinished jobs are left to rescue", extra={"jobs": len(returned), "error": str(error)})
         else:
             log.info("put back unfinished jobs", extra={"jobs": len(returned) - len(lost)})
-
-
-def rules_of(spec: QueueSpec) -> QueueRules:
-    """A queue's retention as the store's scripts take it."""
-    kept = spec.retention
-    return QueueRules(
-        keep_done=kept.completed,
-        keep_dead=kept.failed,
-        done_age_ms=round((kept.completed_age or 0) * 1000),
-        dead_age_ms=round((kept.failed_age or 0) * 1000),
-    )
