@@ -2,9 +2,9 @@
 -- KEYS  head, the queue's block
 -- ARGV  2 keep completed   3 keep failed   4 completed age (ms, 0 none)   5 failed age (ms, 0 none)
 -- reply how many were deleted; 200 or more means: there may be more
--- bound 200 a rule, and 200 canceled jobs that are taken into the count
+-- bound 200 a rule, 200 canceled jobs that are taken into the count, and a look at 200 workers a list
 -- invariant hash, results and steps of a job go together; a job that lives again is left alone; what RQ's tools
---       canceled has the same retention
+--       canceled has the same retention; a worker that was killed leaves RQ's lists once its registration has expired
 --@include keys trim
 local base = block(1)
 local keep_done, keep_dead = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -18,6 +18,15 @@ for i = 1, #theirs, 2 do
   call('ZADD', KEYS[base + Q.CANCELED], FAR, theirs[i])
   call('ZADD', KEYS[base + Q.GONE], string.format('%.0f', theirs[i + 1] * 1000), theirs[i])
 end
+
+-- Taken at random, so that no living worker hides a dead one for ever.
+local function forget_dead(list)
+  for _, key in ipairs(call('SRANDMEMBER', list, TRIM_BOUND)) do
+    if call('EXISTS', key) == 0 then call('SREM', list, key) end
+  end
+end
+forget_dead(P .. ':workers')
+forget_dead(P .. ':workers:' .. queue_name(base))
 
 return trim_age(base, done_age, Q.DONE, Q.FINISHED, 'finished')
      + trim_age(base, dead_age, Q.DEAD, Q.FAILED, 'failed')
