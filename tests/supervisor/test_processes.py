@@ -57,6 +57,25 @@ def test_a_hung_child_is_replaced(pair: Any) -> None:
     assert pair.wait_for("worker process started")["worker_pid"] != hung
 
 
+def test_ctrl_c_drains_and_a_second_puts_back(pair: Any, pair_jobs: Any) -> None:
+    """Ctrl-C in a terminal counts once for all processes: running jobs finish; a second one puts back what runs.
+
+    The last test of the pair.
+    """
+    pair_jobs.redis.delete("entered", "go")
+    [told] = pair_jobs.enqueue("told")
+    [stuck] = pair_jobs.enqueue("stuck")
+    pair_jobs.entered(2)
+    os.killpg(pair.pid, signal.SIGINT)
+    pair.systemd.wait_for("STOPPING=1")
+    pair_jobs.redis.rpush("go", "go")
+    assert told.result(10)
+    assert str(stuck.status().state) == "started"
+    os.killpg(pair.pid, signal.SIGINT)
+    assert pair.ended() == 0
+    assert str(stuck.status().state) == "queued"
+
+
 def test_200_jobs_in_hand_are_put_back_in_time(running: Callable[..., Any], jobs: Any) -> None:
     """SIGTERM with 200 jobs that do not end: within the timeout and 2 s all are queued again; the exit code is 0."""
     worker = running("--processes", "2", JOBKIT_SHUTDOWN_TIMEOUT="0.5")
@@ -69,23 +88,6 @@ def test_200_jobs_in_hand_are_put_back_in_time(running: Callable[..., Any], jobs
     assert time.monotonic() - asked < 2.5
     assert jobs.states(handles) == {"queued"}
     assert {handle.status().attempt for handle in handles} == {0}
-
-
-def test_ctrl_c_drains_and_a_second_puts_back(running: Callable[..., Any], jobs: Any) -> None:
-    """Ctrl-C in a terminal counts once for all processes: running jobs finish; a second one puts back what runs."""
-    worker = running("--processes", "2", JOBKIT_SHUTDOWN_TIMEOUT="600")
-    worker.ready()
-    [told] = jobs.enqueue("told")
-    [stuck] = jobs.enqueue("stuck")
-    jobs.entered(2)
-    os.killpg(worker.pid, signal.SIGINT)
-    worker.systemd.wait_for("STOPPING=1")
-    jobs.redis.rpush("go", "go")
-    assert told.result(10)
-    assert str(stuck.status().state) == "started"
-    os.killpg(worker.pid, signal.SIGINT)
-    assert worker.ended() == 0
-    assert str(stuck.status().state) == "queued"
 
 
 def test_a_child_that_does_not_leave_is_killed(running: Callable[..., Any], jobs: Any) -> None:

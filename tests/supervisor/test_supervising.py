@@ -12,9 +12,14 @@ from typing import Any
 import pytest
 
 import jobkit
+from jobkit.config import Settings
+from jobkit.processors import load_processors
+from jobkit.queues import QueueSet, QueueSpec
+from jobkit.store import Store
 from jobkit.worker import supervisor as module
 from jobkit.worker.health import Health
 from jobkit.worker.supervisor import Slot, Supervisor
+from jobkit.worker.worker import Worker
 
 
 class FakeChild:
@@ -326,3 +331,15 @@ def test_sighup_while_rolling_begins_anew(world: Callable[..., World]) -> None:
     assert heir.asked
     heir.code = -signal.SIGTERM
     assert len(w.turn()) == 1
+
+
+def test_a_supervised_worker_is_not_hurried_by_many() -> None:
+    """SIGTERM may come from the service manager and the supervisor both: it drains; only SIGINT puts back."""
+    queues = QueueSet([QueueSpec("q")])
+    worker = Worker(Store.open("unix:///none"), Settings(redis_url="unix:///none"), queues, load_processors([]))
+    worker._supervised = True
+    worker._on_signal(signal.SIGTERM, None)
+    worker._on_signal(signal.SIGTERM, None)
+    assert not worker._hurry.is_set()
+    worker._on_signal(signal.SIGINT, None)
+    assert worker._hurry.wait(10)

@@ -66,7 +66,7 @@ def _run(names: tuple[str, ...], app: str | None, probes: Probes, supervised: in
         stack.enter_context(kit)
         worker = kit.worker(*names)
         pulse.follow(worker)
-        code = worker.run(leave=pulse.leave)
+        code = worker.run(leave=pulse.leave, supervised=tie is not None)
     sys.exit(code)
 
 

@@ -124,7 +124,7 @@ class Child:
     def hurry(self, now: float) -> None:
         """Tell it to put back what it runs, and end.
 
-        Another signal than the first: two of one kind may arrive as one.
+        By a signal that means just this: two of one kind may arrive as one, and others send SIGTERM too.
         """
         self.asked = True
         self._deadline = min(self._deadline, now + HURRY)

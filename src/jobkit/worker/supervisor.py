@@ -1,7 +1,7 @@
 """`jobkit worker --processes N`: a process that keeps N workers running, and runs no job itself.
 
 It becomes a program of its own (`become`), isolated, of the standard library alone: it holds no connection, no thread
-but a probe's, and a fifth of a worker's memory.
+but a probe's, and a quarter of a worker's memory.
 """
 
 from __future__ import annotations
