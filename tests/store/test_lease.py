@@ -101,6 +101,7 @@ def test_poison(world: World) -> None:
     for round_ in range(4):
         claimed = world.claim(1)[0]
         assert (claimed.id, claimed.rescues) == ("j", round_)
+        assert world.claims.try_out(claimed)
         world.pass_time(31)
         assert world.rescue() == ((1, 0, 0) if round_ < 3 else (0, 1, 0))
     assert world.state("j") == "failed"
@@ -108,6 +109,19 @@ def test_poison(world: World) -> None:
     assert world.kinds("j") == [2]
     assert world.members("rq:failed:a") == world.members("rq:jk:dead:a") == {"j"}
     assert [claimed.id for claimed in world.claim()] == ["neighbour"]
+
+
+def test_suspects_that_did_not_run_pay_nothing(world: World) -> None:
+    """A suspect that was claimed and not tried out when its worker died goes back without a count."""
+    world.enqueue("j")
+    for rescues in (0, 1, 1, 1, 1, 1):
+        claimed = world.claim_one()
+        assert claimed.rescues == rescues
+        world.pass_time(31)
+        assert world.rescue() == (1, 0, 0)
+    stale = claimed
+    assert world.claim_one().rescues == 1
+    assert not world.claims.try_out(stale)
 
 
 def test_failures_do_not_pay_for_rescues(world: World) -> None:

@@ -44,6 +44,7 @@ class Machine(RuleBasedStateMachine):
             job = self.model.jobs[claim.id]
             assert (claim.epoch, claim.failed, claim.rescues) == (job.epoch, job.failed, job.rescues)
             job.token = claim.token
+            assert self.world.claims.try_out(claim)
         self.claims += claimed
 
     @rule(job_id=IDS, delay=DELAYS)

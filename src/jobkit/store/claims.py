@@ -7,8 +7,7 @@ Every call here may be repeated when its reply was lost: the scripts remember th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
@@ -16,8 +15,12 @@ from jobkit.store.channel import ClaimChannel
 from jobkit.store.codec import pack_error, storable
 from jobkit.store.connection import Operation, Store
 from jobkit.store.operations import blocks, enqueue
-from jobkit.store.records import Claimed, NewJob, QueueRules
 from jobkit.store.scripting import script
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jobkit.store.records import Claimed, NewJob, QueueRules
 
 _BATCH: Final = 200
 _ONE_LINE: Final = 300
@@ -43,8 +46,11 @@ class Claims:
     def fail(
         self, claim: Claimed, *, error: str, delay: float | None, started: float, ended: float, counts: bool = True
     ) -> bool:
-        """End an attempt that raised. `error` is its traceback; `delay` is the wait in seconds before the next
-        attempt, None for the dead letters; `counts=False` uses no attempt."""
+        """End an attempt that raised; it waits for its next, or joins the dead letters.
+
+        `error` is its traceback; `delay` is the wait in seconds before the next attempt, None for the dead letters;
+        `counts=False` uses no attempt.
+        """
         lines = storable(error).strip().splitlines()
         return self._one(
             "fail",
@@ -82,6 +88,10 @@ class Claims:
     def progress(self, claim: Claimed, percent: float, message: str) -> bool:
         """Keep how far the job says it has come."""
         return self._fenced("progress", claim, json.dumps([percent, message]))
+
+    def try_out(self, claim: Claimed) -> bool:
+        """Say that a suspect (`rescues` above 0) is about to run, so that its worker's death counts against it."""
+        return self._fenced("try_out", claim)
 
     def _fenced(self, name: str, claim: Claimed, *rest: Any) -> bool:
         keys = self.store.keys

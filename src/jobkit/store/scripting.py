@@ -32,6 +32,7 @@ NAMES = (
     "snooze",
     "stamp",
     "trim",
+    "try_out",
 )
 _INCLUDE = "--@include "
 

@@ -174,12 +174,22 @@ class Dispatch:
         attempt = self._pipeline.read(claimed)
         if claimed.rescues and attempt.outcome is None:
             with self._gate:
-                if self._suspect is None or self._suspect.over:
-                    self._suspect = attempt
-                else:
-                    attempt.started = attempt.ended = time.time()
-                    attempt.decide(Snoozed(_patience(self._suspect), SUSPECT_REASON))
+                first = self._suspect is None or self._suspect.over
+                before, self._suspect = self._suspect, attempt if first else self._suspect
+            if first:
+                self._try_out(claimed)
+            elif before is not None:
+                attempt.started = attempt.ended = time.time()
+                attempt.decide(Snoozed(_patience(before), SUSPECT_REASON))
         return attempt
+
+    def _try_out(self, claimed: Claimed) -> None:
+        try:
+            self._claims.try_out(claimed)
+        except JobkitError:
+            log.warning(
+                "a suspect runs unmarked: if it ends this worker, that is not counted", extra={"job_id": claimed.id}
+            )
 
     def _still_ours(self, claimed: Sequence[Claimed]) -> Sequence[Claimed]:
         try:

@@ -6,7 +6,8 @@
 -- bound the caller's, at most 200, and 200 deletions
 -- invariant only a token that is still the job's own is rescued; a job that ended or is gone only gives up what it
 --       held; a key that no longer holds a hash goes to the list, where the claim quarantines it; the retry budget is
---       not touched; nothing is rescued during the grace after an outage
+--       not touched; nothing is rescued during the grace after an outage; a job's first rescue makes it a suspect, and
+--       from then on it pays for those claims alone under which it was tried out
 --@include keys own result trim
 local ENDED = {finished = true, failed = true, stopped = true, canceled = true}
 if tonumber(call('GET', GRACE) or 0) > NOW then return {0, 0, 0} end
@@ -16,7 +17,8 @@ local late = call('ZRANGEBYSCORE', KEYS[base + Q.LEASE], '-inf', NOW, 'LIMIT', 0
 for i = #late, 1, -1 do  -- so that the one that waited longest is at the front
   local entry = late[i]
   local id, token = string.match(entry, '^(.+):([^:]+)$')
-  local h = id and redis.pcall('HMGET', job_key(id), 'jk_token', 'status', 'jk_exec', 'worker_name', 'jk_rescues') or {}
+  local h = id and redis.pcall('HMGET', job_key(id), 'jk_token', 'status', 'jk_exec', 'worker_name', 'jk_rescues',
+                               'jk_tried') or {}
   call('ZREM', KEYS[base + Q.LEASE], entry)
   if h.err then
     release(base, id, token, true)
@@ -28,7 +30,8 @@ for i = #late, 1, -1 do  -- so that the one that waited longest is at the front
     if id and h[1] == token then call('HDEL', job_key(id), 'jk_token', 'jk_exec') end
   else
     release(base, id, token, h[3], h[4])
-    local key, spent = job_key(id), (tonumber(h[5]) or 0) + 1
+    local key, spent = job_key(id), tonumber(h[5]) or 0
+    if spent == 0 or h[6] == token then spent = spent + 1 end
     call('HSET', key, 'jk_rescues', spent)
     call('HDEL', key, 'jk_token', 'jk_exec')
     if spent > tonumber(ARGV[3]) then
