@@ -12,7 +12,12 @@ import time
 
 import jobkit
 
-BASES = {"(bare)": "pass", "pydantic + attrs": "import attrs; from pydantic import BaseModel, Field", "redis": "import redis", "rq": "import rq"}
+BASES = {
+    "(bare)": "pass",
+    "pydantic + attrs": "import attrs; from pydantic import BaseModel, Field",
+    "redis": "import redis",
+    "rq": "import rq",
+}
 
 
 def cost(statement: str) -> float:

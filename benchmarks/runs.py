@@ -86,15 +86,13 @@ def drain_async(url: str, jobs: int, slots: int) -> dict[str, float]:
     return drain(url, jobs, slots, AsyncNoop)
 
 
-def rq_simple(url: str, jobs: int, slots: int) -> dict[str, float]:
+def rq_simple(url: str, jobs: int, _slots: int) -> dict[str, float]:
     """Drain with rq's SimpleWorker, which runs one job at a time."""
     from rq import Queue, SimpleWorker
 
     client = redis.Redis.from_url(url)
     queue = Queue("rq", connection=client, serializer="json")
-    queue.enqueue_many(
-        [Queue.prepare_data(rq_noop, (n, "u-104233", "invoice.paid"), timeout=180) for n in range(jobs)]
-    )
+    queue.enqueue_many([Queue.prepare_data(rq_noop, (n, "u-104233", "invoice.paid"), timeout=180) for n in range(jobs)])
     worker = SimpleWorker([queue], connection=client, serializer="json")
     before, cpu, began = counters(client), time.process_time(), time.perf_counter()
     worker.work(burst=True, logging_level="WARNING")

@@ -25,7 +25,10 @@ def measure(what: str, jobs: int, slots: int) -> dict[str, float]:
     with private_server() as url:
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.runs", what, url, str(jobs), str(slots)],
-            check=True, stdout=subprocess.PIPE, text=True, timeout=LIMIT,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=LIMIT,
         )
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
@@ -52,7 +55,8 @@ def main(arguments: list[str]) -> None:
     }
     base = medians.get(BASE, {}).get("jobs_per_s")
     print(f"{options.jobs:,} noop jobs, {options.slots} slots, medians of {options.rounds}")
-    print(f"{'':14} {'jobs/s':>9} {'x rq-simple':>12} {'worker CPU s/10k':>17} {'Redis CPU s/10k':>16} {'reads/job':>10}")
+    titles = f"{'jobs/s':>9} {'x rq-simple':>12} {'worker CPU s/10k':>17} {'Redis CPU s/10k':>16} {'reads/job':>10}"
+    print(f"{'':14} {titles}")
     for what, row in medians.items():
         ratio = f"{row['jobs_per_s'] / base:.1f}" if base and what.startswith(("drain", "rq")) else ""
         cells = [row.get(name) for name in ("worker_cpu_s_per_10k", "redis_cpu_s_per_10k", "reads_per_job")]

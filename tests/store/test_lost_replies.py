@@ -1,6 +1,7 @@
 """Replies get lost: what the server has done is not done again, and nothing that it handed out is forgotten."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import attrs
 import pytest
@@ -110,6 +111,35 @@ def test_advance_given_again(world: World, line: Line) -> None:
     assert batch.lost == []
     assert [claimed.id for claimed in batch.claimed] == ["y"]
     assert world.kinds("x") == [1]
+    assert started(world) == {f"y:{batch.claimed[0].token}"}
+    channel.close()
+
+
+def test_owed_answer_outlives_a_second_loss(world: World, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an unanswered call had claimed is handed out even when the call after its repetition is lost as well."""
+    world.enqueue("x", "y", "z")
+    channel = line.claims.channel("c")
+    x = channel.claim({"a": 1}, block=0).claimed
+    line.proxy.lose()
+    line.proxy.refuse = True
+    with pytest.raises(StoreUnavailable):
+        channel.advance([done_with(x[0])], {"a": 1})
+    line.proxy.refuse = False
+    exchange, calls = channel._exchange, iter(range(9))
+
+    def second_and_third_are_lost(*call: Any) -> Any:
+        reply = exchange(*call)
+        if next(calls) in {1, 2}:
+            raise ConnectionResetError("the reply is gone")
+        return reply
+
+    with monkeypatch.context() as patched:
+        patched.setattr(channel, "_exchange", second_and_third_are_lost)
+        with pytest.raises(StoreUnavailable):
+            channel.advance([done_with(x[0])], {"a": 1})
+    batch = channel.advance([done_with(x[0])], {"a": 1})
+    assert batch.lost == []
+    assert [claimed.id for claimed in batch.claimed] == ["y"]
     assert started(world) == {f"y:{batch.claimed[0].token}"}
     channel.close()
 

@@ -12,15 +12,18 @@ import base64
 import itertools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from redis.exceptions import (
     BusyLoadingError,
-    ConnectionError as RedisConnectionError,
     NoScriptError,
     ReadOnlyError,
     ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
@@ -28,6 +31,9 @@ from jobkit.store.connection import UNDECODABLE, Store, explain
 from jobkit.store.operations import blocks, bookkeep, record
 from jobkit.store.records import Batch, Claimed, Finished, QueueRules
 from jobkit.store.scripting import Script, script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 _BROKEN: Final = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 T = TypeVar("T")
@@ -39,9 +45,7 @@ _INTERRUPT_LIVES: Final = 60
 class ClaimChannel:
     """One connection and one sequence of calls. Belongs to one thread; only `interrupt` may be called by others."""
 
-    def __init__(
-        self, store: Store, worker: str, name: str, rules: Mapping[str, QueueRules], *, lease: float
-    ) -> None:
+    def __init__(self, store: Store, worker: str, name: str, rules: Mapping[str, QueueRules], *, lease: float) -> None:
         self._store = store
         self._worker = worker
         self._caller = f"{worker}:{name}"
@@ -55,6 +59,7 @@ class ClaimChannel:
         self._nonce = os.urandom(4).hex()  # makes calls and tokens unlike those of any other caller
         self._connection: Any = None
         self._unanswered: tuple[Script, Sequence[str], Sequence[Any]] | None = None
+        self._owed: Batch | None = None
 
     def claim(self, wants: Mapping[str, int], *, block: float) -> Batch:
         """Claim up to `wants` jobs of each queue; with `block` seconds, wait for a bell first.
@@ -62,13 +67,13 @@ class ClaimChannel:
         The wait and the claim go out in one write, so that a bell costs no second round trip. Keep `block` under the
         socket timeout. Raises StoreUnavailable, StoreFull or UnsuitableServer.
         """
-        before = self._repeat_unanswered()
-        if before is not None:
-            return before
+        self._repeat_unanswered()
+        if self._owed is not None:
+            return self._with_owed(Batch([], [], None))
         first = None
         if block > 0:
-            bells = [self._bells[0], *(bell for q, bell in zip(self._queues, self._bells[1:], strict=True) if wants.get(q))]
-            first = ("BLPOP", *bells, max(block, _BLOCK_AT_LEAST))
+            wanted = (bell for q, bell in zip(self._queues, self._bells[1:], strict=True) if wants.get(q))
+            first = ("BLPOP", self._bells[0], *wanted, max(block, _BLOCK_AT_LEAST))
         return self._call(script("claim"), self._names, self._arguments(wants), first)
 
     def advance(self, finished: Sequence[Finished], wants: Mapping[str, int]) -> Batch:
@@ -76,25 +81,23 @@ class ClaimChannel:
 
         After an error the batch may be given again: a finish that was recorded answers as it did.
         """
-        before = self._repeat_unanswered()
+        self._repeat_unanswered()
         queues = [follow.queue for done in finished for follow in done.follow_ups]
         names, place = self._names, self._place
         if not place.keys() >= set(queues):
             names, place = blocks(self._store.keys, [*self._queues, *queues])
             names = [*names, self._names[-1]]
-        args = self._arguments({} if before is not None else wants)
+        args = self._arguments({} if self._owed is not None else wants)
         args.append(len(finished))
         encode = base64.b64encode
         for done in finished:
             keep = self._rules[done.queue].keep_done
             value = encode(done.value) if done.value and done.value != b"null" else b""
-            args += (place[done.queue], done.id, done.token, value, done.started, done.ended, keep, len(done.follow_ups))
-            for follow in done.follow_ups:
+            follow_ups = done.follow_ups
+            args += (place[done.queue], done.id, done.token, value, done.started, done.ended, keep, len(follow_ups))
+            for follow in follow_ups:
                 args += record(follow, place[follow.queue])
-        batch = self._call(script("advance"), names, args, None)
-        if before is not None:
-            return Batch([*before.claimed, *batch.claimed], [*before.lost, *batch.lost], batch.wait)
-        return batch
+        return self._with_owed(self._call(script("advance"), names, args, None))
 
     def interrupt(self) -> None:
         """Wake a `claim` that waits, from any thread. It claims as it would have: give back what is not wanted."""
@@ -116,22 +119,31 @@ class ClaimChannel:
                 args[4] += 1
         return args
 
-    def _repeat_unanswered(self) -> Batch | None:
-        if self._unanswered is None:
-            return None
-        return self._call(*self._unanswered, None)
+    def _repeat_unanswered(self) -> None:
+        """Get the answer that is still owed.
+
+        It is kept until a call can give it: what it claimed must not be lost when the next call fails.
+        """
+        if self._unanswered is not None:
+            self._owed = self._with_owed(self._call(*self._unanswered, None))
+
+    def _with_owed(self, batch: Batch) -> Batch:
+        owed, self._owed = self._owed, None
+        if owed is None:
+            return batch
+        return Batch([*owed.claimed, *batch.claimed], [*owed.lost, *batch.lost], batch.wait)
 
     def _call(self, script_: Script, names: Sequence[str], args: Sequence[Any], first: tuple[Any, ...] | None) -> Batch:
         self._unanswered = (script_, names, args)
         try:
-            reply = self._exchange(script_, names, args, first)
-        except _BROKEN:
-            self.close()
             try:
-                reply = self._exchange(script_, names, args, None)
-            except _BROKEN as error:
+                reply = self._exchange(script_, names, args, first)
+            except _BROKEN:
                 self.close()
-                raise explain(error, script_.name) from error
+                reply = self._exchange(script_, names, args, None)
+        except _BROKEN as error:
+            self.close()
+            raise explain(error, script_.name) from error
         except ResponseError as error:
             self._unanswered = None  # refused, not lost: the same call again would be refused again
             raise explain(error, script_.name) from error

@@ -13,13 +13,15 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from jobkit.errors import CorruptJob, PickledJob
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 PERFORM: Final = "jobkit.worker.perform"
 _HEAD: Final = f'["{PERFORM}",null,["'.encode()

@@ -10,8 +10,7 @@ import asyncio
 import re
 import threading
 import weakref
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import attrs
 import redis
@@ -19,21 +18,29 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
-    ConnectionError as RedisConnectionError,
     MaxConnectionsError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 from redis.retry import Retry
 
 from jobkit.errors import JobkitError, StoreFull, StoreUnavailable, UnsuitableServer
 from jobkit.store.keys import Keys
-from jobkit.store.scripting import Script
 from jobkit.store.watch import StreamWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jobkit.store.scripting import Script
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -46,8 +53,10 @@ _AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyErro
 
 @attrs.frozen
 class Operation(Generic[T_co]):
-    """A call described but not made: a script or a command, and how its reply reads. Pure, so that the sync and the
-    async client share every operation."""
+    """A call described but not made: a script or a command, and how its reply reads.
+
+    Pure, so that the sync and the async client share every operation.
+    """
 
     script: Script | None
     keys: Sequence[str]
@@ -104,7 +113,8 @@ class Store:
     """
 
     def __init__(self, client: redis.Redis, *, url: str | None = None, socket_timeout: float = 5.0) -> None:
-        if isinstance(client, redis.RedisCluster):
+        given: object = client
+        if isinstance(given, redis.RedisCluster):
             raise UnsuitableServer(_NO_CLUSTER)
         kwargs = client.connection_pool.connection_kwargs
         if kwargs.get("decode_responses"):
@@ -116,9 +126,7 @@ class Store:
         self.url = url
         self.socket_timeout = socket_timeout
         self.keys = Keys.from_environment()
-        self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClients] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClients] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
 
     @classmethod
@@ -135,8 +143,9 @@ class Store:
     def run(self, operation: Operation[T_co]) -> T_co:
         """Make the call; raises StoreUnavailable, StoreFull or UnsuitableServer.
 
-        A connection that breaks is replaced and the call made once more: every operation answers a repetition as it
-        did the call (claims and finishes in batches are not operations: see `channel`).
+        A connection that breaks is replaced and the call made once more: a repetition changes nothing (a repeated
+        cancel or enqueue answers that it was done before). Batches of claims and finishes are no operations: see
+        `channel`.
         """
         try:
             try:
@@ -151,18 +160,20 @@ class Store:
         """Read with many plain commands in one round trip; their replies. Raises as `run` does."""
         try:
             with self.client.pipeline(transaction=False) as pipeline:
+                add: Callable[..., Any] = pipeline.execute_command
                 for words in commands:
-                    pipeline.execute_command(*words)
+                    add(*words)
                 return pipeline.execute()
         except (RedisError, OSError) as error:
             raise explain(error, "reading") from error
 
     def _execute(self, operation: Operation[Any], *, whole: bool) -> Any:
         words = operation.command(whole=whole)
+        call: Callable[..., Any] = self.client.execute_command
         try:
-            return self.client.execute_command(*words)
+            return call(*words)
         except _CUT_OFF:
-            return self.client.execute_command(*words)
+            return call(*words)
 
     async def arun(self, operation: Operation[T_co]) -> T_co:
         """`run` on the running event loop, over connections of that loop."""
@@ -229,7 +240,8 @@ class Store:
 
     def pubsub(self) -> Any:
         """A subscriber, for RQ's command channels."""
-        return self.client.pubsub(ignore_subscribe_messages=True)
+        make: Callable[..., Any] = self.client.pubsub
+        return make(ignore_subscribe_messages=True)
 
     def check(self, environment: str = "local") -> None:
         """Refuse a server that cannot keep the promises: too old, a cluster, or one that evicts keys in production."""

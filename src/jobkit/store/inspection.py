@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -11,6 +10,9 @@ from jobkit.store.codec import read_time
 from jobkit.store.connection import UNDECODABLE, Operation, Store
 from jobkit.store.operations import read
 from jobkit.store.records import JobFields, QueueCounts, WorkerFields
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 STATES: Final = ("queued", "started", "scheduled", "deferred", "finished", "failed", "canceled")
 _REGISTRY: Final = {"started": "wip"}
@@ -59,7 +61,8 @@ class Inspection:
             words = ("ZREVRANGE", keys.registry(state, queue), offset, last)
         else:
             words = ("ZRANGE", keys.registry(_REGISTRY.get(state, state), queue), offset, last)
-        ids = [found.decode(errors=UNDECODABLE).partition(":")[0] for found in self.store.run(Operation(None, (), words, list))]
+        members: list[bytes] = self.store.run(Operation(None, (), words, list))
+        ids = [member.decode(errors=UNDECODABLE).partition(":")[0] for member in members]
         found = (self.store.run(read(keys, job_id)) for job_id in ids)
         return [job[0] for job in found if job is not None]
 

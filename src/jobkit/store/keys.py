@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 
 from jobkit.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # The order is the scripts' own (scripts/lib/keys.lua, table Q).
 _BLOCK = (

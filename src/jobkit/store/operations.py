@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jobkit.errors import CorruptJob, LostClaim
 from jobkit.store.codec import (
@@ -22,9 +20,14 @@ from jobkit.store.codec import (
     unpack_extra,
 )
 from jobkit.store.connection import Operation
-from jobkit.store.keys import Keys
 from jobkit.store.records import JobFields, NewJob, ResultEntry
 from jobkit.store.scripting import script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from jobkit.store.keys import Keys
 
 ENQUEUE_AT_MOST: Final = 500
 """Jobs one enqueue call may write (design 5.1)."""
@@ -53,7 +56,8 @@ _READ: Final = (
 def record(job: NewJob, block: int) -> tuple[Any, ...]:
     """A job as the seven values of a script's record."""
     whole = int(job.timeout)
-    return (job.id, job.data, whole if whole == job.timeout else job.timeout, job.extra, job.delay_ms, job.due_ms, block)
+    timeout = whole if whole == job.timeout else job.timeout
+    return (job.id, job.data, timeout, job.extra, job.delay_ms, job.due_ms, block)
 
 
 def blocks(keys: Keys, queues: Sequence[str]) -> tuple[list[str], Mapping[str, int]]:
@@ -65,9 +69,7 @@ def blocks(keys: Keys, queues: Sequence[str]) -> tuple[list[str], Mapping[str, i
     return names, {queue: place for place, queue in enumerate(distinct, 1)}
 
 
-def enqueue(
-    keys: Keys, jobs: Sequence[NewJob], *, fence: tuple[str, str, str] | None = None
-) -> Operation[list[bool]]:
+def enqueue(keys: Keys, jobs: Sequence[NewJob], *, fence: tuple[str, str, str] | None = None) -> Operation[list[bool]]:
     """Write up to 500 jobs, all or none; answers for each whether it was created (False: a job of that id exists).
 
     `fence` is (queue, id, token) of the attempt that enqueues: it raises LostClaim where that lost its claim.
@@ -128,11 +130,11 @@ def retry(keys: Keys, job_id: str, queue: str) -> Operation[str]:
     return Operation(script("retry"), names, [keys.prefix, job_id], _text)
 
 
-def entries_after(
-    keys: Keys, job_id: str, after: str, *, block_ms: int
-) -> Operation[list[tuple[str, ResultEntry]]]:
-    """Result entries newer than `after` ('0-0': all); waits up to `block_ms` for the first. Keep it under the socket
-    timeout."""
+def entries_after(keys: Keys, job_id: str, after: str, *, block_ms: int) -> Operation[list[tuple[str, ResultEntry]]]:
+    """Result entries newer than `after` ('0-0': all); waits up to `block_ms` for the first.
+
+    Keep `block_ms` under the socket timeout.
+    """
 
     def parse(reply: Any) -> list[tuple[str, ResultEntry]]:
         if not reply:
@@ -204,7 +206,7 @@ def job_fields(job_id: str, hash_: Mapping[str, bytes | None], due: bytes | None
         raw = hash_.get(name)
         return raw.decode(errors="replace") if raw else None
 
-    def number(name: str) -> int:
+    def number(name: str) -> Any:
         return _number(hash_.get(name), int, 0)
 
     data = hash_.get("data") or b""

@@ -6,9 +6,8 @@ import json
 import os
 import platform
 import socket
-from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from redis.exceptions import RedisError
@@ -16,6 +15,9 @@ from redis.exceptions import RedisError
 from jobkit.store.codec import unix_time
 from jobkit.store.connection import Operation, Store, explain
 from jobkit.store.operations import bookkeep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 _TTL: Final = 90
 """Seconds that a worker's hash outlives its last heartbeat."""

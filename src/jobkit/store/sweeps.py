@@ -7,8 +7,7 @@ swept. Any number of sweeps may run at once: each step is one atomic script.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -17,6 +16,9 @@ from jobkit.store.connection import Operation, Store
 from jobkit.store.operations import blocks, bookkeep
 from jobkit.store.records import QueueRules
 from jobkit.store.scripting import script
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BOUND: Final = 200
 """Jobs one script may move (design 5.7)."""
@@ -61,8 +63,10 @@ class Sweeps:
         self.store.run(bookkeep(keys, [words, known]))
 
     def known(self) -> tuple[dict[str, QueueRules], tuple[str, ...]]:
-        """The published rules, and the queues whose rules cannot be read (they are promoted and rescued all the
-        same, and nothing of theirs is trimmed)."""
+        """The published rules, and the queues whose rules cannot be read.
+
+        Those are promoted and rescued all the same, and nothing of theirs is trimmed.
+        """
         stored = self.store.run(Operation(None, (), ("HGETALL", self.store.keys.specs), dict))
         rules, unreadable = {}, []
         for name, text in stored.items():
@@ -93,7 +97,7 @@ class Sweeps:
 
     def promote(self, queue: str) -> int:
         """Queue what fell due; answers how many."""
-        return self._script("promote", queue, BOUND)
+        return int(self._script("promote", queue, BOUND))
 
     def rescue(self, queue: str, *, keep_dead: int) -> tuple[int, int, int]:
         """Take jobs back whose lease ran out; answers (rescued, poisoned, released)."""
@@ -102,7 +106,7 @@ class Sweeps:
 
     def trim(self, queue: str, rule: QueueRules) -> int:
         """Delete what retention no longer keeps; answers how many."""
-        return self._script("trim", queue, rule.keep_done, rule.keep_dead, rule.done_age_ms, rule.dead_age_ms)
+        return int(self._script("trim", queue, rule.keep_done, rule.keep_dead, rule.done_age_ms, rule.dead_age_ms))
 
     def _sweep_queue(self, queue: str, rule: QueueRules | None, so_far: SweepReport) -> SweepReport:
         promoted = self.promote(queue)
