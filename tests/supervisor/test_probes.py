@@ -212,6 +212,13 @@ def test_wrong_options_exit_2(arguments: list[str], message: str) -> None:
     assert message in result.output
 
 
+def test_a_port_that_is_taken_exits_1(running: Callable[..., Any], port: Port) -> None:
+    """It may be free later, so who starts the worker may try again."""
+    worker = running("--probe-port", str(number(port)))
+    assert worker.ended() == 1
+    assert "the probes cannot be shown: [Errno" in worker.plain[-1]
+
+
 def test_the_supervisor_s_log_is_like_the_workers() -> None:
     """JSON with event, level, logger, fields and time, or a line for people; a traceback with either."""
     record = logging.makeLogRecord(

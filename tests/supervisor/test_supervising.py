@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import jobkit
+from jobkit.cli.worker import _this_program
 from jobkit.config import Settings
 from jobkit.processors import load_processors
 from jobkit.queues import QueueSet, QueueSpec
@@ -314,7 +315,7 @@ def test_a_terminal_that_goes_ends_all(world: Callable[..., World], monkeypatch:
 def test_a_supervisor_costs_the_standard_library() -> None:
     """It loads no Redis client, no event loop, no application, and an HTTP server only where a port is wanted."""
     root = str(Path(jobkit.__file__).parents[1])
-    code = f"import sys; sys.path.append({root!r}); import jobkit.worker.supervisor; print(*sys.modules)"
+    code = f"import sys; sys.path.append({root!r}); import jobkit.worker.supervisor_program; print(*sys.modules)"
     told = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     loaded = {each.partition(".")[0] for each in told.stdout.split()}
     assert "jobkit" in loaded
@@ -343,3 +344,24 @@ def test_a_supervised_worker_is_not_hurried_by_many() -> None:
     assert not worker._hurry.is_set()
     worker._on_signal(signal.SIGINT, None)
     assert worker._hurry.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("given", "started", "expected"),
+    [
+        (
+            ["/bin/jobkit", "worker", "q"],
+            ["python", "-X", "dev", "/bin/jobkit", "worker", "q"],
+            ["-X", "dev", "/bin/jobkit"],
+        ),
+        (["/x/__main__.py", "worker"], ["python", "-m", "jobkit", "worker"], ["-m", "jobkit"]),
+        (["manage.py", "jobs", "worker"], ["python", "manage.py", "jobs", "worker"], ["-m", "jobkit"]),
+    ],
+)
+def test_children_start_as_this_program_did(
+    given: list[str], started: list[str], expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same Python and its options, by the same script; inside another program by `-m jobkit`."""
+    monkeypatch.setattr(sys, "argv", given)
+    monkeypatch.setattr(sys, "orig_argv", started)
+    assert _this_program() == [sys.executable, *expected]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from jobkit.cli.app import app_option, load_app
+from jobkit.cli.failures import Failure
 
 if TYPE_CHECKING:
-    from jobkit.worker.probes import Probes
+    from jobkit.worker.probes import Beacons, Probes
 
 
 @click.command(short_help="Run a worker, or several.")
@@ -49,7 +50,6 @@ def worker(
 
 def _run(names: tuple[str, ...], app: str | None, probes: Probes, supervised: int | None) -> NoReturn:
     from jobkit.worker.logs import configure_logging
-    from jobkit.worker.probes import Beacons
     from jobkit.worker.pulse import Pulse
     from jobkit.worker.tie import Tie
 
@@ -62,7 +62,7 @@ def _run(names: tuple[str, ...], app: str | None, probes: Probes, supervised: in
         if tie is not None:
             tie.tell(kit.settings)
         if pulse is None:
-            pulse = stack.enter_context(Pulse(Beacons(probes, os.environ)))
+            pulse = stack.enter_context(Pulse(_beacons(probes)))
         stack.enter_context(kit)
         worker = kit.worker(*names)
         pulse.follow(worker)
@@ -70,8 +70,17 @@ def _run(names: tuple[str, ...], app: str | None, probes: Probes, supervised: in
     sys.exit(code)
 
 
+def _beacons(probes: Probes) -> Beacons:
+    from jobkit.worker.probes import Beacons
+
+    try:
+        return Beacons(probes, os.environ)
+    except OSError as error:
+        raise Failure(f"the probes cannot be shown: {error}") from error
+
+
 def _supervise(processes: int, arguments: list[str], probes: Probes) -> NoReturn:
-    from jobkit.worker.supervisor import Plan, become
+    from jobkit.worker.supervisor_program import Plan, become
 
     command = [*_this_program(), "worker", *arguments]
     log_format, log_level = os.environ.get("JOBKIT_LOG_FORMAT", "auto"), os.environ.get("JOBKIT_LOG_LEVEL", "INFO")
