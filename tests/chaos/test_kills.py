@@ -61,3 +61,26 @@ def test_kill(store_url: str, proxied: Callable[..., Proxy], tmp_path: Path) -> 
 def job_of(queue: str) -> str:
     """The id of a queue's job."""
     return f"{queue}-job"
+
+
+def test_poison(store_url: str) -> None:
+    """A job that kills its workers ends in the dead letters after the fourth, and costs its neighbours nothing."""
+    with victims.fatal_kit(store_url) as kit:
+        poison = kit.enqueue(victims.Fatal())
+        neighbours = kit.enqueue_many([victims.Neighbour() for _ in range(20)])
+        deaths = 0
+        while poison.status().state != "failed":
+            victim = victims.start_fatal(store_url)
+            while victim.is_alive() and poison.status().state != "failed":
+                victim.join(0.05)  # the end of the process, or of the job, whichever comes first
+            deaths += victim.exitcode == -signal.SIGKILL
+            if victim.is_alive():
+                for each in neighbours:
+                    each.result(ENDS)
+                victim.terminate()
+            victim.join(ENDS)
+            victim.close()
+        assert deaths == 4
+        assert (poison.status().error or "").startswith("poison")
+        assert {each.status().state for each in neighbours} == {"finished"}
+        assert {each.status().attempt for each in neighbours} == {1}

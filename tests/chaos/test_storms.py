@@ -77,7 +77,7 @@ def drain(url: str, worker_url: str, jobs: int) -> Counter[int]:
 
 def test_storm_of_kills() -> None:
     """The command's account holds after a storm: nothing lost, nothing twice but what was in hand, nothing left."""
-    words = "soak --minutes 0.05 --jobs 300 --workers 3 --kill-every 0.25 --lease 1 --job-seconds 0.03 --seed 3 --json"
+    words = "soak --minutes 0.04 --jobs 300 --workers 3 --kill-every 0.2 --lease 1 --job-seconds 0.03 --seed 3 --json"
     done = subprocess.run(
         [sys.executable, "-m", "jobkit", *words.split()], capture_output=True, text=True, timeout=60, check=False
     )
@@ -93,7 +93,7 @@ def test_storm_of_kills() -> None:
 
 def test_server_dies_and_stands_still() -> None:
     """A server that stops for longer than a lease, then dies and comes back with its file, costs no job."""
-    plan = Plan(seconds=4.5, jobs=300, workers=2, kill_every=9.0, lease=1.0, freeze=1.3, away=0.5, seed=3)
+    plan = Plan(seconds=3.9, jobs=300, workers=2, kill_every=9.0, lease=1.0, freeze=1.3, away=0.5, seed=3)
     account = soak(plan)
     assert account.holds, account
     assert account.finished == account.expected == 330

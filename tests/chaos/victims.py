@@ -3,15 +3,16 @@
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jobkit import Job
+from jobkit import Job, JobKit, Payload, QueueSpec, Settings, processor
 from jobkit.embedded.guard import die_with_parent
 from jobkit.soak.effects import EffectWriter
-from tests.chaos.life import LONGEST, Life, kit_of
+from tests.chaos.life import LEASE, LONGEST, Life, kit_of
 
 CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -42,3 +43,51 @@ def start(url: str, queue: str, folder: Path, *, lingers: bool) -> Any:
     process = CONTEXT.Process(target=serve, args=(url, queue, folder, lingers), daemon=True)
     process.start()
     return process
+
+
+def start_fatal(url: str) -> Any:
+    """A worker whose queue has a job that ends the process."""
+    CONTEXT.set_forkserver_preload([__name__, "jobkit.worker.worker"])
+    process = CONTEXT.Process(target=serve_fatal, args=(url,), daemon=True)
+    process.start()
+    return process
+
+
+def serve_fatal(url: str) -> None:
+    """Work until killed, or until its job kills it."""
+    die_with_parent(os.getppid())()
+    logging.disable()
+    with fatal_kit(url) as kit:
+        kit.worker().run()
+
+
+class Fatal(Payload, name="fatal", queue="fatal"):
+    """A job that takes its worker down."""
+
+
+class Neighbour(Payload, name="neighbour", queue="fatal"):
+    """A job that is in hand when that happens, each time until the last."""
+
+
+@processor(Fatal)
+def fatal(job: Job[Fatal]) -> None:
+    """End the process as a fault in native code would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@processor(Neighbour)
+def neighbour(job: Job[Neighbour]) -> None:
+    """Take long enough to be there when the worker dies."""
+    threading.Event().wait(NEIGHBOUR_SECONDS)
+
+
+NEIGHBOUR_SECONDS = 0.2
+
+
+def fatal_kit(url: str) -> JobKit:
+    """The kit of both."""
+    return JobKit(
+        Settings(redis_url=url, lease=LEASE),
+        queues=[QueueSpec("fatal", concurrency=10)],
+        processors=[fatal, neighbour],
+    )
