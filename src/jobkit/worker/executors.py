@@ -141,6 +141,7 @@ class LoopExecutor:
         self._thread: threading.Thread | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
+        self._over = False
 
     def start(self) -> None:
         """Begin the loop; RuntimeError when it was begun before."""
@@ -203,11 +204,23 @@ class LoopExecutor:
     def _main(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         try:
-            loop.run_forever()
+            while not self._over:
+                self._turn(loop)
         finally:
             loop.run_until_complete(loop.shutdown_asyncgens())
             self._pool.shutdown(wait=False, cancel_futures=True)
             loop.close()
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run the loop until it stops: at the worker's end, or because a task of a processor's own stopped it."""
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            # asyncio hands the two on from any task or callback. A task that is awaited has told its processor too.
+            log.exception("a processor's task asked the process to end; the event loop goes on")
+        else:
+            if not self._over:
+                log.error("a processor stopped the event loop that all async jobs share; it goes on")
 
     def _begin(self, attempts: Sequence[Attempt]) -> None:
         loop, empty = self._running(), contextvars.Context
@@ -241,6 +254,7 @@ class LoopExecutor:
 
         async def finish() -> None:
             await self._cancel_all()
+            self._over = True
             loop.stop()
 
         self._finishing = loop.create_task(finish())
