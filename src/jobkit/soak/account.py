@@ -28,11 +28,10 @@ class Kill:
 
 @attrs.frozen
 class Outage:
-    """A time (monotonic) in which the server did not answer, and by when the workers were at work again."""
+    """A time (monotonic) in which the server did not answer."""
 
     begin: float
     end: float
-    settled: float
 
 
 @attrs.frozen(kw_only=True)
@@ -157,11 +156,12 @@ def _poisonous(record: Record) -> bool:
 
 
 def _met(run: Effect, outage: Outage) -> bool:
-    return run.begin <= outage.settled and run.end >= outage.begin - _IN_TRANSIT
+    return run.begin <= outage.end + _IN_TRANSIT and run.end >= outage.begin - _IN_TRANSIT
 
 
 _IN_TRANSIT = 1.0
-"""Seconds that a worker may take from a job's end to the call that records it: those calls met the outage as well."""
+"""Seconds from a claim to its job's begin, and from a job's end to the call that records it, on a busy machine: those
+calls met the outage as well."""
 
 
 def _owned(record: Record, effects: Effects) -> bool:

@@ -211,8 +211,7 @@ class _Soak:
             end()
             self._out_since = None
             self._crew.revive()
-            now = time.monotonic()
-            self._outages.append(Outage(since, now, now + self._plan.lease))
+            self._outages.append(Outage(since, time.monotonic()))
             self._tell("the server is back")
 
         self._at(since + seconds, back)
