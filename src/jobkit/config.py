@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         lease: seconds after which a silent worker's jobs are taken over; renewed at a third of it.
         queues: overrides by queue, JOBKIT_QUEUES__<QUEUE>__<OPTION>.
         max_payload: the largest encoded payload, in bytes.
-        functions: patterns of plain functions ("billing.tasks.*") that jobs of other RQ clients may call; none by
+        rq_functions: patterns of plain functions ("billing.tasks.*") that jobs of other RQ clients may call; none by
             default. In the environment: separated by commas.
         log_level: of the worker's log.
         log_format: json, console, or auto: console on a terminal, else json.
@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     lease: Duration = Field(default=30.0, ge=1)
     queues: dict[str, QueueOverride] = Field(default_factory=dict)
     max_payload: Whole = Field(default=1_048_576, ge=1)
-    functions: Annotated[tuple[str, ...], NoDecode] = ()
+    rq_functions: Annotated[tuple[str, ...], NoDecode] = ()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
 
@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         _check_url(value)
         return value
 
-    @field_validator("functions", mode="before")
+    @field_validator("rq_functions", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(each.strip() for each in value.split(",") if each.strip()) if isinstance(value, str) else value

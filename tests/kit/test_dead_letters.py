@@ -90,7 +90,7 @@ def test_unserialisable_result_is_not_retried(live: JobKit) -> None:
 def test_function_that_settings_do_not_allow(kit: JobKit, raw: redis.Redis, store_url: str) -> None:
     """A plain function that another client enqueued is not called unless the settings allow it."""
     job = rq.Queue("sums", connection=raw, serializer=JSONSerializer).enqueue("os.getcwd", job_id="plain")
-    assert "JOBKIT_FUNCTIONS" in serve(store_url, job.id)[job.id]
+    assert "JOBKIT_RQ_FUNCTIONS" in serve(store_url, job.id)[job.id]
 
 
 def test_unknown_name_waits_for_newer_workers(live: JobKit, raw: redis.Redis, store_url: str) -> None:

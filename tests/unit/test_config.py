@@ -35,7 +35,7 @@ def test_defaults() -> None:
     settings = Settings()
     assert (settings.redis_url, settings.environment, settings.testing) == ("embedded://", "local", False)
     assert (settings.shutdown_timeout, settings.lease, settings.max_payload) == (30.0, 30.0, 1_048_576)
-    assert (settings.queues, settings.functions) == ({}, ())
+    assert (settings.queues, settings.rq_functions) == ({}, ())
     assert (settings.log_level, settings.log_format) == ("INFO", "auto")
 
 
@@ -46,7 +46,7 @@ def test_variables(variables: Callable[..., None]) -> None:
         ENVIRONMENT="test",
         SHUTDOWN_TIMEOUT="5",
         LEASE="",
-        FUNCTIONS="billing.tasks.*, mail.send",
+        RQ_FUNCTIONS="billing.tasks.*, mail.send",
         LOG_LEVEL="debug",
         APP="acme.jobs:create_kit",
         QUEUES__INVOICE_PROCESSING__CONCURRENCY="4",
@@ -56,7 +56,7 @@ def test_variables(variables: Callable[..., None]) -> None:
     settings = Settings(shutdown_timeout=timedelta(minutes=1))
     assert settings.redis_url == "rediss://user:pass@redis.example:6380/2"
     assert (settings.testing, settings.shutdown_timeout, settings.lease) == (True, 60.0, 30.0)
-    assert settings.functions == ("billing.tasks.*", "mail.send")
+    assert settings.rq_functions == ("billing.tasks.*", "mail.send")
     assert settings.log_level == "DEBUG"
     assert settings.queues == {
         "invoice_processing": QueueOverride(concurrency=4, timeout=2.5),

@@ -80,7 +80,7 @@ class Bench:
     workers: list[Worker] = attrs.field(factory=list)
 
     def worker(self, *processors: Processor[Any, ..., Any], container: Any = None, **options: Any) -> Worker:
-        names = ("environment", "lease", "shutdown_timeout", "functions")
+        names = ("environment", "lease", "shutdown_timeout", "rq_functions")
         given = {name: options.pop(name) for name in names if name in options}
         settings = Settings(redis_url=self.url, **given)
         registry = load_processors(list(processors), entry_points=False)

@@ -284,7 +284,7 @@ def test_vanilla_calls_need_leave() -> None:
     refused = attempted(pipeline(functions=("os.*",)), claimed)[1]
     assert isinstance(refused, Failed)
     assert refused.delay is None
-    assert "JOBKIT_FUNCTIONS" in refused.error
+    assert "JOBKIT_RQ_FUNCTIONS" in refused.error
 
 
 @pytest.mark.parametrize(

@@ -397,7 +397,7 @@ def test_unreadable_jobs_go_to_the_dead_letters(bench: Callable[..., Any]) -> No
     for job_id, remedy in {
         "pickled": "never unpickles",
         "corrupt": "not RQ's JSON call",
-        "forbidden": "JOBKIT_FUNCTIONS",
+        "forbidden": "JOBKIT_RQ_FUNCTIONS",
         "nohash": "not RQ's JSON call",
     }.items():
         with pytest.raises(JobFailed, match=remedy):
@@ -412,7 +412,7 @@ def test_vanilla_jobs_run_where_allowed(bench: Callable[..., Any]) -> None:
     good = queue.enqueue("posixpath.join", "a", "b")
     bad = queue.enqueue("operator.truediv", 1, 0, retry=rq.Retry(max=1))
     absent = queue.enqueue("operator.nothing")
-    b.started(add, functions=("posixpath.*", "operator.*"))
+    b.started(add, rq_functions=("posixpath.*", "operator.*"))
     assert b.client.handle(good.id).result(10) == "a/b"
     b.lines.wait_for("job failed", job_id=bad.id, next="again in 2.0 s")
     with pytest.raises(JobFailed, match="no such function"):

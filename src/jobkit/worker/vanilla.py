@@ -24,8 +24,8 @@ def perform_vanilla(call: VanillaCall, allowed: Sequence[str]) -> bytes:
     """
     if not any(fnmatchcase(call.function, pattern) for pattern in allowed):
         raise Unrecoverable(
-            f"the job calls the function {call.function!r}, which this worker may not run: the settings' functions are "
-            f"{', '.join(map(repr, allowed)) or 'none'}. Add its name or a pattern to JOBKIT_FUNCTIONS "
+            f"the job calls the function {call.function!r}, which this worker may not run: the settings' rq_functions are "
+            f"{', '.join(map(repr, allowed)) or 'none'}. Add its name or a pattern to JOBKIT_RQ_FUNCTIONS "
             "(names and patterns with commas between them, e.g. acme.tasks.*), then retry the job"
         )
     value = _find(call.function)(*call.args, **call.kwargs)

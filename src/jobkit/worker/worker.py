@@ -72,8 +72,8 @@ class Worker:
 
     Args:
         store: where the jobs are.
-        settings: lease, shutdown_timeout (seconds), functions (patterns of plain functions that vanilla jobs may call),
-            max_payload, environment.
+        settings: lease, shutdown_timeout (seconds), rq_functions (patterns of plain functions that vanilla jobs may
+            call), max_payload, environment.
         queues: the kit's queues.
         registry: the processors.
         container: what `JobKit(container=...)` was given; opened at the start, closed at the end.
@@ -251,7 +251,7 @@ class Worker:
             queues=self._all_queues,
             make_port=self._port,
             new_job=self._envelopes.new_job,
-            functions=self._settings.functions,
+            functions=self._settings.rq_functions,
         )
         self._dispatch = dispatch = Dispatch(pipeline, claims, self._held, self._capacity, lease=self._settings.lease)
         self._threads = ThreadExecutor(pipeline, slots=self._slots.total, on_end=dispatch.ended)
