@@ -100,6 +100,13 @@ class _Soak:
         self._tie = itertools.count()
 
     def run(self) -> Account:
+        try:
+            return self._run()
+        finally:
+            if self._server is None:  # else all goes with the server
+                self._audit.clean(sorted(self._workers))
+
+    def _run(self) -> Account:
         self._tell(f"{self._plan.jobs} jobs, {self._plan.workers} workers, seed {self._plan.seed}")
         try:
             self._crew.start()
@@ -115,22 +122,19 @@ class _Soak:
             bad_exits = self._crew.stop()
         seconds = time.monotonic() - began
         expected = [*self._feeder.acknowledged, *follow_ups_of(self._setup.run, self._plan.jobs)]
-        try:
-            evidence = Evidence(
-                seconds=seconds,
-                enqueued=len(self._feeder.acknowledged),
-                expected=expected,
-                records=self._audit.records(expected),
-                effects=Effects.read(self._setup.effects),
-                kills=self._kills,
-                outages=self._outages,
-                leaked=self._audit.leaks(sorted(self._workers)),
-                bad_exits=bad_exits + self._ended_themselves,
-                drained=drained,
-            )
-            return account(evidence)
-        finally:
-            self._audit.clean(sorted(self._workers))
+        evidence = Evidence(
+            seconds=seconds,
+            enqueued=len(self._feeder.acknowledged),
+            expected=expected,
+            records=self._audit.records(expected),
+            effects=Effects.read(self._setup.effects),
+            kills=self._kills,
+            outages=self._outages,
+            leaked=self._audit.leaks(sorted(self._workers)),
+            bad_exits=bad_exits + self._ended_themselves,
+            drained=drained,
+        )
+        return account(evidence)
 
     # What happens when
 
