@@ -55,9 +55,11 @@ class Model:
 
     def promote(self) -> None:
         due = sorted((job.due, job_id) for job_id, job in self.jobs.items() if job.state == "scheduled")
-        for when, job_id in due:
-            if when <= self.now:
-                self._wait(job_id, 0)
+        ready = [job_id for when, job_id in due if when <= self.now]
+        for job_id in ready:
+            self._wait(job_id, 0)
+        suspects = [job_id for job_id in ready if self.jobs[job_id].rescues]
+        self.waiting = suspects + [job_id for job_id in self.waiting if job_id not in suspects]
 
     def claim(self, want: int) -> list[str]:
         if want <= 0:

@@ -146,7 +146,7 @@ def test_retry_of_poison(world: World) -> None:
     """A job that was poison has its budget of interruptions again."""
     world.enqueue("j")
     for _ in range(4):
-        world.claim_one()
+        world.claims.try_out(world.claim_one())
         world.pass_time(31)
         world.rescue()
     assert world.state("j") == "failed"

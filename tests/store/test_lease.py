@@ -124,6 +124,20 @@ def test_suspects_that_did_not_run_pay_nothing(world: World) -> None:
     assert not world.claims.try_out(stale)
 
 
+def test_suspects_that_were_put_off_return_to_the_front(world: World) -> None:
+    """A suspect that was put off behind another one goes before the jobs that came in meanwhile, in its old place."""
+    world.enqueue("s1", "s2")
+    world.claim(2)
+    world.pass_time(31)
+    world.rescue()
+    for claimed in world.claim(2):
+        assert world.claims.snooze(claimed, delay=0.05 if claimed.id == "s1" else 0.06, reason="one at a time")
+    world.enqueue("late1", "late2")
+    world.pass_time(1)
+    world.sweeps.promote("a")
+    assert world.waiting() == ["s1", "s2", "late1", "late2"]
+
+
 def test_failures_do_not_pay_for_rescues(world: World) -> None:
     """Interruptions have a budget of their own: they use no attempt, and attempts use none of them."""
     world.enqueue("j")

@@ -171,16 +171,17 @@ class Dispatch:
         self.watchdog.interrupt(attempts, LostClaim)
 
     def _read(self, claimed: Claimed) -> Attempt:
-        attempt = self._pipeline.read(claimed)
-        if claimed.rescues and attempt.outcome is None:
-            with self._gate:
-                first = self._suspect is None or self._suspect.over
-                before, self._suspect = self._suspect, attempt if first else self._suspect
-            if first:
-                self._try_out(claimed)
-            elif before is not None:
-                attempt.started = attempt.ended = time.time()
-                attempt.decide(Snoozed(_patience(before), SUSPECT_REASON))
+        if not claimed.rescues:
+            return self._pipeline.read(claimed)
+        with self._gate:
+            before = self._suspect
+            if before is None or before.over:
+                self._try_out(claimed)  # before it is read: that may be what ends the process
+                self._suspect = self._pipeline.read(claimed)
+                return self._suspect
+        attempt = Attempt(claimed)
+        attempt.started = attempt.ended = time.time()
+        attempt.decide(Snoozed(_patience(before), SUSPECT_REASON))
         return attempt
 
     def _try_out(self, claimed: Claimed) -> None:

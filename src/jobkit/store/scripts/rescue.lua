@@ -31,7 +31,8 @@ for i = #late, 1, -1 do  -- so that the one that waited longest is at the front
   else
     release(base, id, token, h[3], h[4])
     local key, spent = job_key(id), tonumber(h[5]) or 0
-    if spent == 0 or h[6] == token then spent = spent + 1 end
+    -- An id that RQ would not take cannot be named in every call, so such a job pays for each claim.
+    if spent == 0 or h[6] == token or string.find(id, '[^%w_-]') then spent = spent + 1 end
     call('HSET', key, 'jk_rescues', spent)
     call('HDEL', key, 'jk_token', 'jk_exec')
     if spent > tonumber(ARGV[3]) then

@@ -3,17 +3,20 @@ local function promote_due(base, bound)
   local due = call('ZRANGEBYSCORE', KEYS[base + Q.SCHEDULED], '-inf', NOW / 1000, 'LIMIT', 0, bound)
   if #due == 0 then return 0 end
   call('ZREM', KEYS[base + Q.SCHEDULED], unpack(due))
-  local ready = {}
+  local ready, first = {}, {}
   for _, id in ipairs(due) do
-    local status = redis.pcall('HGET', job_key(id), 'status')
-    if status == 'scheduled' then
+    local h = redis.pcall('HMGET', job_key(id), 'status', 'jk_rescues')
+    if h.err then  -- no hash: the claim quarantines it
+      ready[#ready + 1] = id
+    elseif h[1] == 'scheduled' then
       call('HSET', job_key(id), 'status', 'queued', 'enqueued_at', ISO)
-      ready[#ready + 1] = id
-    elseif type(status) == 'table' then  -- no hash: the claim quarantines it
-      ready[#ready + 1] = id
+      -- A suspect was put to the front when it was rescued, and may have been put off behind another suspect since: it
+      -- does not wait for all that came in meanwhile.
+      if h[2] then table.insert(first, 1, id) else ready[#ready + 1] = id end
     end
   end
   each_slice(ready, 'RPUSH', KEYS[base + Q.LIST])
+  each_slice(first, 'LPUSH', KEYS[base + Q.LIST])
   return #due
 end
 
