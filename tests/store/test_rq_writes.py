@@ -47,7 +47,9 @@ def test_enqueue_in(world: World) -> None:
 def test_retries_left(world: World) -> None:
     """A vanilla job's own retries come with the claim."""
     queue(world).enqueue("acme.add", retry=Retry(max=4))
-    assert world.claim_one().retries_left == 4
+    terms = world.claim_one().terms
+    assert terms is not None
+    assert terms.retries_left == 4
 
 
 def test_time_to_live_ends_with_the_claim(world: World) -> None:

@@ -2,8 +2,10 @@
 
 import contextvars
 import json
+import pkgutil
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -21,12 +23,14 @@ from jobkit.processing import Processor, processor
 from jobkit.processors import load_processors
 from jobkit.queues import QueueSet, QueueSpec
 from jobkit.results import JobResult
-from jobkit.store.codec import pack_data, pack_extra
+from jobkit.store.codec import VanillaCall, pack_data, pack_extra, unpack_data
 from jobkit.store.records import Claimed
+from jobkit.store.terms import Terms
 from jobkit.worker.attempt import Attempt, Pipeline
 from jobkit.worker.fence import ThreadFence
 from jobkit.worker.outcomes import Completed, Dropped, Ended, Failed, Outcome, Snoozed
 from jobkit.worker.routes import Routes
+from jobkit.worker.vanilla import Vanilla
 
 
 class Total(BaseModel):
@@ -57,12 +61,38 @@ CLAIM = Claimed(
 )
 
 
-def pipeline(*processors: Processor[Any, ..., Any], container: Any = None, **options: Any) -> Pipeline:
+class CallsThere:
+    """RQ's view of a job, without RQ."""
+
+    def __init__(self, claimed: Claimed) -> None:
+        called = unpack_data(claimed.data)
+        assert isinstance(called, VanillaCall)
+        self._call = called
+
+    def perform(self) -> object:
+        return pkgutil.resolve_name(self._call.function)(*self._call.args, **self._call.kwargs)
+
+    def call_back(self, fn: Callable[..., Any], *what: Any) -> None:
+        fn("job", "connection", *what)
+
+
+class Jobs:
+    def fetch(self, claimed: Claimed) -> CallsThere:
+        return CallsThere(claimed)
+
+    def close(self) -> None:
+        pass
+
+
+def pipeline(
+    *processors: Processor[Any, ..., Any], container: Any = None, functions: tuple[str, ...] = (), **options: Any
+) -> Pipeline:
     """Make a pipeline over these processors."""
     made = Pipeline(
         queues=QUEUES,
         make_port=lambda _: MemoryPort(),
         new_job=Envelopes(QUEUES, 1000).new_job,
+        vanilla=Vanilla(Jobs(), functions),
         chance=lambda: 0.5,
         **options,
     )
@@ -279,7 +309,7 @@ def test_each_attempt_has_an_empty_context() -> None:
 def test_vanilla_calls_need_leave() -> None:
     """A plain function runs where a pattern allows it; else the dead letter says how to allow it."""
     data = json.dumps(["posixpath.join", None, ["a"], {}]).encode()
-    claimed = changed(data=data, extra=b"", retries_left=None)
+    claimed = changed(data=data, extra=b"", terms=Terms())
     assert attempted(pipeline(functions=("posixpath.*",)), claimed)[1] == Completed(b'"a"')
     refused = attempted(pipeline(functions=("os.*",)), claimed)[1]
     assert isinstance(refused, Failed)
@@ -299,7 +329,7 @@ def test_vanilla_calls_need_leave() -> None:
 )
 def test_vanilla_calls_end_as_others(function: str, args: list[int], delay: float | None, message: str) -> None:
     """A plain function that raises is retried as RQ's retries say; one that cannot be run or read is for good."""
-    claimed = changed(data=json.dumps([function, None, args, {}]).encode(), extra=b"", retries_left=1)
+    claimed = changed(data=json.dumps([function, None, args, {}]).encode(), extra=b"", terms=Terms(retries_left=1, retry_intervals=[100]))
     outcome = attempted(pipeline(functions=("*",)), claimed)[1]
     assert isinstance(outcome, Failed)
     assert outcome.delay == delay

@@ -31,6 +31,7 @@ from jobkit.store.connection import UNDECODABLE, Store, explain
 from jobkit.store.operations import blocks, bookkeep, record
 from jobkit.store.records import Batch, Claimed, Finished, QueueRules
 from jobkit.store.scripting import Script, script
+from jobkit.store.terms import read_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -94,7 +95,8 @@ class ClaimChannel:
             keep = self._rules[done.queue].keep_done
             value = encode(done.value) if done.value and done.value != b"null" else b""
             follow_ups = done.follow_ups
-            args += (place[done.queue], done.id, done.token, value, done.started, done.ended, keep, len(follow_ups))
+            args += (place[done.queue], done.id, done.token, value, done.started, done.ended, keep)
+            args += ("" if done.terms is None else done.terms.of_finish(), len(follow_ups))
             for follow in follow_ups:
                 args += record(follow, place[follow.queue])
         return self._with_owed(self._call(script("advance"), names, args, None))
@@ -180,7 +182,7 @@ class ClaimChannel:
         )
 
     def _claimed(self, row: Sequence[Any]) -> Claimed:
-        place, job_id, token, data, extra, timeout, failed, epoch, rescues, parked, enqueued_at, retries = row
+        place, job_id, token, data, extra, timeout, failed, epoch, rescues, parked, enqueued_at, terms = row
         return Claimed(
             self._queues[place - 1],
             job_id.decode(errors=UNDECODABLE),
@@ -193,14 +195,14 @@ class ClaimChannel:
             _number(rescues, int, 0),
             _number(parked, int, 0),
             enqueued_at.decode(errors="replace"),
-            _number(retries, int, None),
+            read_terms(terms) if terms else None,
         )
 
 
 def _seconds(raw: bytes) -> float | None:
-    """A hash's timeout; None where it is missing, no number, or RQ's -1 for none."""
+    """A hash's timeout; None where it is missing or no number. RQ's -1 means that there is no limit."""
     timeout = _number(raw, float, 0.0)
-    return timeout if 0 < timeout < math.inf else None
+    return timeout if timeout and math.isfinite(timeout) else None
 
 
 def _number(raw: bytes | int, kind: Callable[[bytes | int], T], default: T) -> T:

@@ -44,12 +44,20 @@ class Claims:
         return ClaimChannel(self.store, self.worker, name, self.rules, lease=self.lease)
 
     def fail(
-        self, claim: Claimed, *, error: str, delay: float | None, started: float, ended: float, counts: bool = True
+        self,
+        claim: Claimed,
+        *,
+        error: str,
+        delay: float | None,
+        started: float,
+        ended: float,
+        counts: bool = True,
+        asked: bool = False,
     ) -> bool:
         """End an attempt that raised; it waits for its next, or joins the dead letters.
 
         `error` is its traceback; `delay` is the wait in seconds before the next attempt, None for the dead letters;
-        `counts=False` uses no attempt.
+        `counts=False` uses no attempt; `asked`: a vanilla function asked for it by returning an `rq.Retry`.
         """
         lines = storable(error).strip().splitlines()
         return self._one(
@@ -62,6 +70,7 @@ class Claims:
             ended,
             self.rules[claim.queue].keep_dead,
             int(counts),
+            "" if claim.terms is None else claim.terms.of_failure(asked=asked, again=delay is not None),
         )
 
     def snooze(self, claim: Claimed, *, delay: float, reason: str, parked: bool = False) -> bool:
@@ -73,7 +82,9 @@ class Claims:
     ) -> bool:
         """Close the job for good, as its processor (canceled) or an operator (stopped) said."""
         keep = self.rules[claim.queue].keep_dead
-        return self._one("end", claim, state, storable(reason), pack_error(f"{state}: {reason}"), started, ended, keep)
+        text = pack_error(f"{state}: {reason}")
+        terms = "" if claim.terms is None else claim.terms.of_stop()
+        return self._one("end", claim, state, storable(reason), text, started, ended, keep, terms)
 
     def _one(self, name: str, claim: Claimed, *rest: Any) -> bool:
         keys = self.store.keys

@@ -96,7 +96,7 @@ def unpack_data(data: bytes) -> JobData | VanillaCall:
 
     Raises PickledJob (never unpickled) and CorruptJob, each with what was found and what to do.
     """
-    text = _inflate(data)
+    text = inflate(data)
     if text.startswith(_HEAD) and text.endswith(_TAIL):
         name, _, rest = text[len(_HEAD) : -len(_TAIL)].partition(b'",')
         version, _, payload = rest.partition(b",")
@@ -113,7 +113,8 @@ def _is_name(name: bytes) -> bool:
         return False
 
 
-def _inflate(data: bytes) -> bytes:
+def inflate(data: bytes) -> bytes:
+    """RQ's `data` field without its compression; raises PickledJob, unread."""
     try:
         text = zlib.decompress(data)
     except zlib.error:

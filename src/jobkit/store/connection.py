@@ -238,6 +238,14 @@ class Store:
         """A connection of one's own, outside the pool: for a thread that waits on it. Close it with `disconnect`."""
         return self.client.connection_pool.make_connection()
 
+    def another(self) -> Store:
+        """A store with connections of its own to the same server, for what is not trusted with these. Close it."""
+        if self.url is not None:
+            return type(self).open(self.url, socket_timeout=self.socket_timeout)
+        pool: Any = self.client.connection_pool
+        client = redis.Redis(connection_pool=type(pool)(pool.connection_class, **pool.connection_kwargs))
+        return type(self)(client, socket_timeout=self.socket_timeout)
+
     def pubsub(self) -> Any:
         """A subscriber, for RQ's command channels."""
         make: Callable[..., Any] = self.client.pubsub

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from jobkit.store.terms import Terms
+
 
 @attrs.frozen
 class NewJob:
@@ -30,7 +32,8 @@ class Claimed:
 
     `token` names the claim and fences all that the attempt writes; `epoch` grows with each claim of the job; `failed`
     counts the attempts that failed before; `parked_ms` is the unix time since which no processor could take it (0:
-    not parked). `timeout` is None where the job's hash holds none.
+    not parked). `timeout` is None where the job's hash holds none, and below 0 where it says that there is no limit.
+    `terms` is what a plain RQ client asked for; None for jobkit's own jobs.
     """
 
     queue: str
@@ -44,7 +47,7 @@ class Claimed:
     rescues: int
     parked_ms: int
     enqueued_at: str
-    retries_left: int | None = None
+    terms: Terms | None = None
 
 
 @attrs.frozen
@@ -58,6 +61,7 @@ class Finished:
     started: float
     ended: float
     follow_ups: Sequence[NewJob] = ()
+    terms: Terms | None = None
 
 
 @attrs.frozen

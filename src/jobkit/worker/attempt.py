@@ -27,7 +27,7 @@ from jobkit.store.codec import Extra, VanillaCall, unpack_data, unpack_extra
 from jobkit.worker.fence import ThreadFence
 from jobkit.worker.outcomes import Completed, Ended, Failed, Outcome, Snoozed
 from jobkit.worker.tracebacks import clip
-from jobkit.worker.vanilla import perform_vanilla
+from jobkit.worker.vanilla import NO_TERMS
 from jobkit.worker.verdicts import Budget, judge
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from jobkit.store.records import Claimed, NewJob
     from jobkit.worker.fence import Fence
     from jobkit.worker.routes import Route, Routes
+    from jobkit.worker.vanilla import Vanilla
 
 NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
 NO_EXTRA: Final = Extra(tags=NO_TAGS)
@@ -124,7 +125,7 @@ class Pipeline:
         queues: the queues' specs, for what a job does not carry itself.
         make_port: gives a job its fenced way to the store.
         new_job: a follow-up as the store writes it.
-        functions: patterns of the plain functions that vanilla jobs may call.
+        vanilla: runs the jobs of plain RQ clients.
         chance: randomness for the jitter of retries.
 
     """
@@ -132,7 +133,7 @@ class Pipeline:
     queues: QueueSet
     make_port: Callable[[Attempt], ClaimPort]
     new_job: Callable[[Draft[Any]], NewJob]
-    functions: Sequence[str] = ()
+    vanilla: Vanilla
     chance: Callable[[], float] = random.random
     routes: Routes = attrs.field(init=False)
     _extras: dict[bytes, Extra] = attrs.field(init=False, factory=dict[bytes, Extra])
@@ -198,7 +199,7 @@ class Pipeline:
         if extra is None:
             extra = unpack_extra(claimed.extra)
             if extra is None:  # a plain RQ client's job
-                return Extra(attempts=1 + max(0, claimed.retries_left or 0), tags=NO_TAGS)
+                return Extra(attempts=claimed.failed + 1 + (claimed.terms or NO_TERMS).retries_left, tags=NO_TAGS)
             if not extra.tags and extra.scheduled_for is None and len(self._extras) < EXTRAS:
                 # Jobs of a queue mostly carry the same bytes: its policy. Nobody can change what they share.
                 extra = self._extras[claimed.extra] = attrs.evolve(extra, tags=NO_TAGS)
@@ -210,7 +211,7 @@ class Pipeline:
             raise TypeError(f"expected an attempt that runs in a thread, got the fence {fence!r}")
         if attempt.call is not None:
             bind_contextvars(**attempt.log_fields())
-            return Completed(fence.run(perform_vanilla, attempt.call, self.functions))
+            return self.vanilla.run(attempt)
         route = self._routed(attempt)
         job = self._bind(attempt, route)
         with di.scope():
@@ -275,6 +276,8 @@ class Pipeline:
 
     def _backoff(self, attempt: Attempt, failed: int) -> float:
         extra, queue = attempt.extra, attempt.claimed.queue
+        if attempt.claimed.terms is not None:
+            return attempt.claimed.terms.retry_wait()
         declared = self.queues.get(queue).retry if queue in self.queues else Retry()
         if not extra.backoff:
             return declared.delay(failed, self.chance)

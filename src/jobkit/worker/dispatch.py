@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from jobkit.errors import JobkitError, LostClaim
+from jobkit.errors import JobkitError, JobStopped, LostClaim
 from jobkit.worker.ahead import Pace
 from jobkit.worker.attempt import Attempt
-from jobkit.worker.outcomes import Failed, Snoozed
+from jobkit.worker.outcomes import Ended, Failed, Snoozed
 from jobkit.worker.permits import Permits
 from jobkit.worker.tracebacks import clip
 from jobkit.worker.verdicts import next_delay
@@ -47,7 +47,7 @@ class GivenUp:
     """An attempt that does not end: its failure is to be recorded (unless its claim was lost), its slot stays taken."""
 
     attempt: Attempt
-    outcome: Failed | None
+    outcome: Outcome | None
 
 
 @attrs.frozen(slots=True)
@@ -148,7 +148,7 @@ class Dispatch:
             self.outbox.put(Freed(each))
 
     def give_up(self, attempt: Attempt) -> None:
-        """An interruption did not land: record the failure now, let the thread go on without a claim."""
+        """An interruption did not land: record the end now, let the thread go on without a claim."""
         why = attempt.fence.why
         where = stack_of(attempt.ident)
         text = clip(
@@ -156,7 +156,9 @@ class Dispatch:
             "up. The stack above is where it was then. Its slot stays taken until it ends."
         )
         attempt.ended = time.time()
-        outcome = Failed(text, next_delay(self._pipeline.budget(attempt)), why() if why else None)
+        outcome: Outcome = Failed(text, next_delay(self._pipeline.budget(attempt)), why() if why else None)
+        if why is JobStopped:
+            outcome = Ended("stopped", "stopped while it ran, and given up because it went on")
         if attempt.decide(outcome):
             self.outbox.put(GivenUp(attempt, outcome))
         else:

@@ -307,7 +307,14 @@ class Finisher(Part):
     def _call(self, attempt: Attempt, outcome: Outcome) -> bool:
         claimed, started, ended = attempt.claimed, attempt.started, attempt.ended
         if isinstance(outcome, Failed):
-            return self._claims.fail(claimed, error=outcome.error, delay=outcome.delay, started=started, ended=ended)
+            return self._claims.fail(
+                claimed,
+                error=outcome.error,
+                delay=outcome.delay,
+                started=started,
+                ended=ended,
+                asked=outcome.asked,
+            )
         if isinstance(outcome, Snoozed):
             return self._claims.snooze(claimed, delay=outcome.delay, reason=outcome.reason, parked=outcome.parked)
         if isinstance(outcome, Ended):
@@ -336,7 +343,14 @@ def _finished(attempt: Attempt) -> Finished:
     if not isinstance(outcome, Completed):
         raise TypeError(f"expected a completed attempt, got {outcome!r}")
     return Finished(
-        claimed.queue, claimed.id, claimed.token, outcome.value, attempt.started, attempt.ended, outcome.follow_ups
+        claimed.queue,
+        claimed.id,
+        claimed.token,
+        outcome.value,
+        attempt.started,
+        attempt.ended,
+        outcome.follow_ups,
+        claimed.terms,
     )
 
 

@@ -20,11 +20,15 @@ class Completed:
 
 @attrs.frozen(slots=True)
 class Failed:
-    """It raised. `delay` is the wait before the next attempt in seconds; None: no attempts left, the dead letters."""
+    """It raised. `delay` is the wait before the next attempt in seconds; None: no attempts left, the dead letters.
+
+    `asked`: it did not raise, a vanilla function returned an `rq.Retry`.
+    """
 
     error: str
     delay: float | None
     raised: BaseException | None = attrs.field(default=None, eq=False)
+    asked: bool = False
 
 
 @attrs.frozen(slots=True)

@@ -40,6 +40,11 @@ class Watchdog(Part):
         now = time.monotonic()
         self._push([(now + a.timeout, a, JobTimeout) for a in attempts if a.timeout is not None])
 
+    def extend(self, attempt: Attempt) -> None:
+        """Interrupt it at the end of its timeout, which has been set anew while it ran."""
+        if attempt.began is not None and attempt.timeout is not None:
+            self._push([(attempt.began + attempt.timeout, attempt, JobTimeout)])
+
     def interrupt(self, attempts: Iterable[Attempt], why: type[Interruption]) -> None:
         """Interrupt each as soon as it can be reached."""
         now = time.monotonic()

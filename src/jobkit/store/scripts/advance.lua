@@ -3,13 +3,14 @@
 -- ARGV  2 worker   3 name of the call, with which its tokens begin   4 lease (ms)   5 n pairs   6.. pairs: queue block,
 --       want
 --       then n finished, each: queue block, id, token, result (base64 JSON or ''), started, ended (unix s), keep
---       completed, number of follow-ups, and that many records of seven (see enqueue)
+--       completed, a plain client's terms (JSON: ttl; left, wait in ms, intervals: it is to be repeated) or '', number
+--       of follow-ups, and that many records of seven (see enqueue)
 -- reply {jobs, lost tokens, wait_ms} as claim answers it
 -- bound the caller's batch (at most 500 finishes), 200 follow-ups written here and the rest stored for promotion, 200
---       deletions a queue
+--       dependents released here and the rest noted for a sweep, 200 deletions a queue
 -- invariant a finish needs hash, token, lease member and a status that is not canceled or stopped; a repeated one
 --       (jk_done) answers as the first did; follow-ups and finish are one step
---@include keys write own result trim promote claim replay
+--@include keys write own result trim terms release promote claim replay
 local reply_key = KEYS[#KEYS]
 local kept = replayed(reply_key, ARGV[3])
 if kept then return kept end
@@ -17,7 +18,7 @@ local worker, n = ARGV[2], tonumber(ARGV[5])
 local at = 6 + 2 * n
 local count = tonumber(ARGV[at])
 at = at + 1
-local lost, per_queue, budget, ok = {}, {}, 200, 0
+local lost, per_queue, budget, ok, ended = {}, {}, 200, 0, {}
 
 local function follow_ups(from, many)
   for i = 0, many - 1 do
@@ -35,6 +36,20 @@ local function follow_ups(from, many)
   end
 end
 
+local function repeat_job(base, id, asked)
+  local key = job_key(id)
+  call('PERSIST', key)
+  call('HSET', key, 'repeats_left', asked.left, 'repeat_intervals', asked.intervals)
+  pushed[base] = pushed[base] or {}
+  if asked.wait > 0 then
+    call('HSET', key, 'status', 'scheduled')
+    call('ZADD', KEYS[base + Q.SCHEDULED], (NOW + asked.wait) / 1000, id)
+  else
+    call('HSET', key, 'status', 'queued', 'enqueued_at', ISO)
+    table.insert(pushed[base], id)
+  end
+end
+
 -- One look a queue for the leases of the whole batch, and one removal below.
 local finishes, leases = {}, {}
 for i = 1, count do
@@ -42,7 +57,7 @@ for i = 1, count do
   finishes[i] = {at, base, member(ARGV[at + 1], ARGV[at + 2])}
   leases[base] = leases[base] or {}
   table.insert(leases[base], finishes[i][3])
-  at = at + 8 + tonumber(ARGV[at + 7]) * RECORD
+  at = at + 9 + tonumber(ARGV[at + 8]) * RECORD
 end
 local held = {}
 for base, members in pairs(leases) do
@@ -51,9 +66,10 @@ for base, members in pairs(leases) do
   for i, score in ipairs(call('ZMSCORE', KEYS[base + Q.LEASE], unpack(members))) do held[base][members[i]] = score end
 end
 
+local vanilla = {}
 for i = 1, count do
   local from, base, claim_member = unpack(finishes[i])
-  local id, token, value, started, ended, keep, many = unpack(ARGV, from + 1, from + 7)
+  local id, token, value, started, stopped, keep, asked, many = unpack(ARGV, from + 1, from + 8)
   local state, execution, steps = standing(base, id, token, held[base][claim_member])
   if state == 'own' then
     ok = ok + 1
@@ -66,15 +82,38 @@ for i = 1, count do
     q.members[#q.members + 1] = claim_member
     if execution then release(base, id, token, execution, worker) end
     call('HSET', key, 'status', 'finished', 'ended_at', ISO, 'jk_done', token)
+    ended[ok] = id
     call('HDEL', key, 'jk_token', 'jk_exec', 'jk_parked', 'jk_reason')
     if steps then call('UNLINK', P .. ':jk:steps:' .. id) end
-    add_result(id, '1', worker, token, started, ended, value == '' and 'jk' or 'return_value', value)
-    local n_rows = #q.rows
-    q.rows[n_rows + 1], q.rows[n_rows + 2] = FAR, id
-    q.ranks[n_rows + 1], q.ranks[n_rows + 2] = NOW_TEXT, id
-    follow_ups(from + 8, tonumber(many))
+    add_result(id, '1', worker, token, started, stopped, value == '' and 'jk' or 'return_value', value)
+    if asked ~= '' then
+      vanilla[#vanilla + 1] = {base, id, read_terms(asked), q}
+    else
+      local n_rows = #q.rows
+      q.rows[n_rows + 1], q.rows[n_rows + 2] = FAR, id
+      q.ranks[n_rows + 1], q.ranks[n_rows + 2] = NOW_TEXT, id
+    end
+    follow_ups(from + 9, tonumber(many))
   elseif state == 'lost' then
     lost[#lost + 1] = token
+  end
+end
+
+-- RQ's order: dependents go first, also those of a job that is repeated, or deleted at once.
+if ok > 0 then release_batch(ended, 'finished') end
+for _, each in ipairs(vanilla) do
+  local base, id, asked, q = unpack(each)
+  local score = FAR
+  if asked.ttl and not (asked.left and asked.ttl <= 0) then score = live_for(id, asked.ttl) end
+  if asked.left then
+    repeat_job(base, id, asked)
+  elseif score then
+    q.rows[#q.rows + 1] = score
+    q.rows[#q.rows + 1] = id
+    if not asked.ttl then
+      q.ranks[#q.ranks + 1] = NOW_TEXT
+      q.ranks[#q.ranks + 1] = id
+    end
   end
 end
 

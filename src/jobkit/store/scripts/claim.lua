@@ -3,7 +3,8 @@
 -- ARGV  2 worker   3 name of the call, with which its tokens begin   4 lease (ms)   5 n pairs   6.. pairs: queue block,
 --       want
 -- reply {jobs, lost (none), wait_ms}; a job is {queue block, id, token, data, extra, timeout, failed, epoch, rescues,
---       parked_ms, enqueued_at, retries_left}; wait_ms is the time to the next due job, -1 where none is known
+--       parked_ms, enqueued_at, terms of a plain client's job or ''}; wait_ms is the time to the next due job, -1 where
+--       none is known
 -- bound want + 64 visits and 200 promotions a queue
 -- invariant the reply is kept before it is sent: a lost one is given again for the same call
 --@include keys write own promote claim replay

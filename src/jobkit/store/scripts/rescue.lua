@@ -3,12 +3,12 @@
 -- ARGV  2 bound   3 interruptions a job may cost before it counts as poison   4 keep failed   5 exc_string of poison
 --       (base64 of zlib)   6 the same in one line
 -- reply {rescued, poisoned, released}; together as many as the bound means: there may be more
--- bound the caller's, at most 200, and 200 deletions
+-- bound the caller's, at most 200, 200 dependents released and 200 deletions
 -- invariant only a token that is still the job's own is rescued; a job that ended or is gone only gives up what it
 --       held; a key that no longer holds a hash goes to the list, where the claim quarantines it; the retry budget is
 --       not touched; nothing is rescued during the grace after an outage; a job's first rescue makes it a suspect, and
 --       from then on it pays for those claims alone under which it was tried out
---@include keys own result trim
+--@include keys own result trim release
 local ENDED = {finished = true, failed = true, stopped = true, canceled = true}
 if tonumber(call('GET', GRACE) or 0) > NOW then return {0, 0, 0} end
 local base = block(1)
@@ -41,6 +41,7 @@ for i = #late, 1, -1 do  -- so that the one that waited longest is at the front
       call('ZADD', KEYS[base + Q.FAILED], FAR, id)
       call('ZADD', KEYS[base + Q.DEAD], NOW, id)
       add_result(id, 2, h[4] or '', token, NOW / 1000, NOW / 1000, 'exc_string', ARGV[5])
+      release_dependents(id, 'failed')
     else
       rescued = rescued + 1
       call('HSET', key, 'status', 'queued')

@@ -8,7 +8,7 @@
 --@include keys own
 local base, id = block(1), ARGV[2]
 local key = job_key(id)
-local h = call('HMGET', key, 'status', 'jk_token', 'jk_exec', 'worker_name')
+local h = call('HMGET', key, 'status', 'jk_token', 'jk_exec', 'worker_name', 'jk_retries')
 local status = h[1]
 if not status then return 'missing' end
 if status == 'queued' then return 'waiting' end
@@ -17,7 +17,9 @@ if h[2] then release(base, id, h[2], h[3], h[4]) end  -- RQ's tools canceled it 
 for _, zset in ipairs({Q.FAILED, Q.CANCELED, Q.SCHEDULED, Q.DEAD, Q.GONE}) do call('ZREM', KEYS[base + zset], id) end
 call('HSET', key, 'status', 'queued', 'enqueued_at', ISO)
 if status ~= 'scheduled' then
-  call('HDEL', key, 'jk_dead', 'jk_failed', 'jk_rescues', 'jk_reason', 'jk_error', 'ended_at', 'jk_progress')
+  call('HDEL', key, 'jk_dead', 'jk_failed', 'jk_rescues', 'jk_reason', 'jk_error', 'ended_at', 'jk_progress',
+       'jk_retries', 'number_of_retries')
+  if h[5] then call('HSET', key, 'retries_left', h[5]) end  -- a plain client's, before they were used
 end
 call('HDEL', key, 'jk_token', 'jk_exec', 'jk_parked', 'worker_name')
 call('PERSIST', key)

@@ -28,6 +28,12 @@ end
 forget_dead(P .. ':workers')
 forget_dead(P .. ':workers:' .. queue_name(base))
 
+-- RQ's own times to live: whoever asked for one finds the hash gone, and the registry may not list it for ever.
+for _, registry in ipairs({Q.FINISHED, Q.FAILED}) do
+  local past = call('ZRANGEBYSCORE', KEYS[base + registry], 0, NOW / 1000, 'LIMIT', 0, TRIM_BOUND)
+  each_slice(past, 'ZREM', KEYS[base + registry])
+end
+
 return trim_age(base, done_age, Q.DONE, Q.FINISHED, 'finished')
      + trim_age(base, dead_age, Q.DEAD, Q.FAILED, 'failed')
      + trim_age(base, dead_age, Q.GONE, Q.CANCELED, 'canceled')

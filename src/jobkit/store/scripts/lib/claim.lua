@@ -2,6 +2,10 @@
 -- is a stale hint and is dropped. Bound: `want` plus 64 visits.
 -- Invariant: a started job has jk_token in its hash and its member in the lease zset, both written here.
 local PROMOTE_BOUND = 200
+-- What a plain RQ client asked for, in the order of store/terms.py.
+local TERMS = {'retries_left', 'retry_intervals', 'enqueue_at_front_on_retry', 'number_of_retries', 'repeats_left',
+               'repeat_intervals', 'result_ttl', 'failure_ttl', 'success_callback_name', 'success_callback_timeout',
+               'failure_callback_name', 'failure_callback_timeout', 'stopped_callback_name', 'stopped_callback_timeout'}
 
 -- The job's key holds something that is not a hash: the bytes are moved aside and a hash in their place says so, so
 -- that the entry reaches the dead letters and blocks nobody.
@@ -18,19 +22,25 @@ end
 
 local function start(base, queue, id, h, token, worker, lease_end, out, leases, wips)
   local key, owned = job_key(id), member(id, token)
-  local epoch, past, retries_left = '1', {}, ''
+  local epoch, past, terms = '1', {}, ''
   if h[7] then
     epoch = string.format('%.0f', (tonumber(h[7]) or 0) + 1)
-    past = call('HMGET', key, 'jk_failed', 'jk_rescues', 'jk_parked', 'jk_dead')
+    past = call('HMGET', key, 'jk_failed', 'jk_rescues', 'jk_parked', 'jk_dead',
+                'jk_retries')
   end
   call('HSET', key, 'status', 'started', 'started_at', ISO, 'worker_name', worker, 'last_heartbeat', ISO,
        'jk_token', token, 'jk_epoch', epoch)
   if past[4] then  -- a dead letter that RQ's own tools requeued: it starts a new life
-    call('HDEL', key, 'jk_dead', 'jk_failed', 'jk_rescues', 'jk_parked', 'jk_reason', 'jk_error')
+    call('HDEL', key, 'jk_dead', 'jk_failed', 'jk_rescues', 'jk_parked', 'jk_reason', 'jk_error', 'jk_retries',
+         'number_of_retries')
+    if past[5] then call('HSET', key, 'retries_left', past[5]) end  -- a plain client's, before they were used
     call('ZREM', KEYS[base + Q.DEAD], id)
     past = {}
   end
-  if not h[3] then retries_left = call('HGET', key, 'retries_left') or '' end
+  if not h[3] then
+    terms = call('HMGET', key, unpack(TERMS))
+    for i = 1, #TERMS do terms[i] = terms[i] or '' end
+  end
   -- A time to live ends with the claim. Plain clients set one, and so do RQ's workers, whose save leaves started_at.
   if h[9] or not h[3] then call('PERSIST', key) end
   local timeout = h[4] or ''
@@ -39,7 +49,7 @@ local function start(base, queue, id, h, token, worker, lease_end, out, leases, 
   leases[n + 1], leases[n + 2] = lease_end, owned
   wips[n + 1], wips[n + 2] = FAR, owned
   out[#out + 1] = {queue, id, token, h[2] or '', h[3] or '', timeout, past[1] or '0', epoch, past[2] or '0',
-                   past[3] or '0', h[5] or '', retries_left}
+                   past[3] or '0', h[5] or '', terms}
 end
 
 -- `out` is the reply's list and also numbers the tokens, so that a replayed call names the same ones.

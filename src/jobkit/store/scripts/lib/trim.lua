@@ -1,25 +1,45 @@
 -- Retention. Ages and counts rank by our own zsets (DONE, DEAD, GONE: id -> ms); RQ's registries only list.
 -- A job that was requeued since is not deleted: its status no longer matches.
+-- A parent that did not finish stays while one of its dependents (of 20 taken at random) waits for it: RQ reads a parent
+-- that is gone as met.
 local TRIM_BOUND = 200
+local function is_awaited(id)
+  local children = redis.pcall('SRANDMEMBER', job_key(id) .. ':dependents', 20)
+  for _, child in ipairs(children) do
+    if redis.pcall('HGET', job_key(child), 'status') == 'deferred' then return true end
+  end
+  return false
+end
+
 local function forget(base, ids, rank, registry, wanted)
   if #ids == 0 then return 0 end
-  local gone = {}
+  local gone, stays = {}, {}
   for _, id in ipairs(ids) do
     local status = redis.pcall('HGET', job_key(id), 'status')
     if status == wanted or status == 'stopped' and wanted == 'failed' or not status then
-      gone[#gone + 1] = job_key(id)
-      gone[#gone + 1] = P .. ':results:' .. id
-      if wanted ~= 'finished' then  -- a finish has taken the steps, and nothing corrupt ever finishes
-        gone[#gone + 1] = P .. ':jk:steps:' .. id
-        gone[#gone + 1] = P .. ':executions:' .. id
-        gone[#gone + 1] = P .. ':jk:corrupt:' .. id
+      if wanted ~= 'finished' and is_awaited(id) then
+        stays[#stays + 1] = id
+      else
+        gone[#gone + 1] = job_key(id)
+        gone[#gone + 1] = P .. ':results:' .. id
+        if wanted ~= 'finished' then  -- a finish has taken the steps, and nothing corrupt ever finishes
+          gone[#gone + 1] = P .. ':jk:steps:' .. id
+          gone[#gone + 1] = P .. ':executions:' .. id
+          gone[#gone + 1] = P .. ':jk:corrupt:' .. id
+          gone[#gone + 1] = job_key(id) .. ':dependents'
+          gone[#gone + 1] = P .. ':job::' .. id .. ':dependencies'
+        end
       end
     end
   end
   call('ZREM', KEYS[base + rank], unpack(ids))
   call('ZREM', KEYS[base + registry], unpack(ids))
+  for _, id in ipairs(stays) do
+    call('ZADD', KEYS[base + rank], NOW_TEXT, id)
+    call('ZADD', KEYS[base + registry], FAR, id)
+  end
   for i = 1, #gone, SLICE do call('UNLINK', unpack(gone, i, math.min(i + SLICE - 1, #gone))) end
-  return #ids
+  return #ids - #stays
 end
 
 local function trim_count(base, keep, rank, registry, wanted)
