@@ -11,7 +11,7 @@ import attrs
 
 from jobkit import checks
 from jobkit.errors import CorruptJob, DeclarationError
-from jobkit.timing import Seconds, seconds
+from jobkit.timing import LONGEST, Seconds, seconds
 
 LONGEST_WAIT = 366 * 86_400.0
 """No retry waits longer than this many seconds, whatever its backoff says."""
@@ -179,7 +179,7 @@ class Retry:
 
 
 def _age(value: Seconds | None) -> float | None:
-    return None if value is None else seconds(value, "Retention(completed_age=, failed_age=)", above=0.0)
+    return None if value is None else seconds(value, "Retention(completed_age=, failed_age=)", above=0.0, most=LONGEST)
 
 
 @checks.spelt

@@ -14,7 +14,7 @@ from typing_extensions import TypeVar
 from jobkit import checks
 from jobkit.errors import CorruptJob, DeclarationError, UnknownJobName, WrongPayload, did_you_mean
 from jobkit.payloads import Payload, R_co, check_payload, decode, encode, kind
-from jobkit.timing import Seconds, aware, seconds
+from jobkit.timing import LONGEST, Seconds, aware, seconds
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 def _delay(value: Seconds) -> float:
-    return 0.0 if value == 0.0 and not isinstance(value, bool) else seconds(value, "delay=")
+    return 0.0 if value == 0.0 and not isinstance(value, bool) else seconds(value, "delay=", most=LONGEST)
 
 
 def _at(value: datetime | None) -> datetime | None:
@@ -250,7 +250,7 @@ class JobResult(Generic[R_co]):
 
 
 def _snooze(value: Seconds) -> float:
-    return seconds(value, "JobResult.snoozed(seconds)")
+    return seconds(value, "JobResult.snoozed(seconds)", most=LONGEST)
 
 
 def _reason(value: str, what: str) -> str:

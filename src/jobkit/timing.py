@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from jobkit.errors import DeclarationError
 
 Seconds: TypeAlias = float | timedelta
 """A duration: a number of seconds, or a timedelta."""
 
+LONGEST: Final = 100 * 365.25 * 86_400.0
+"""A hundred years in seconds: the most a job may be put off. What lies further off is a slip, and RQ's tools cannot show
+it."""
 
-def seconds(value: Seconds, what: str, *, least: float = 0.0, above: float | None = None) -> float:
+
+def seconds(
+    value: Seconds, what: str, *, least: float = 0.0, above: float | None = None, most: float = math.inf
+) -> float:
     """The duration as a float of seconds.
 
     Args:
@@ -21,21 +27,31 @@ def seconds(value: Seconds, what: str, *, least: float = 0.0, above: float | Non
         what: how the message calls it, e.g. "QueueSpec.timeout".
         least: the smallest duration that is allowed.
         above: when given, the duration has to be greater than this.
+        most: the longest duration that is allowed.
 
     Raises:
-        DeclarationError: the value is no duration, or is too small.
+        DeclarationError: the value is no duration, too short or too long.
 
     """
     number: object = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise DeclarationError(f"{what}: expected seconds (int or float) or a timedelta, got {value!r}")
-    if not math.isfinite(number):
+    if number > most:
+        raise DeclarationError(f"{what}: expected at most {most:.0f} seconds, got {value!r}")
+    if not _is_finite(number):
         raise DeclarationError(f"{what}: expected a finite number of seconds, got {value!r}")
     if above is not None and number <= above:
         raise DeclarationError(f"{what}: expected more than {above:g} seconds, got {value!r}")
     if number < least:
         raise DeclarationError(f"{what}: expected {least:g} seconds or more, got {value!r}")
     return float(number)
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def aware(value: datetime, what: str) -> datetime:

@@ -61,6 +61,7 @@ def test_snoozed_and_cancelled_say_why() -> None:
     [
         lambda: JobResult.snoozed(-1, "x"),
         lambda: JobResult.snoozed("1", "x"),
+        lambda: JobResult.snoozed(1e10, "x"),
         lambda: JobResult.snoozed(1, ""),
         lambda: JobResult.cancelled(" "),
         lambda: JobResult.cancelled(None),
@@ -76,6 +77,7 @@ def test_wrong_outcomes_are_told(make: Callable[[], Any]) -> None:
     ("options", "message"),
     [
         ({"delay": -1}, "delay=: expected 0 seconds or more, got -1"),
+        ({"delay": 1e308}, "delay=: expected at most 3155760000 seconds, got 1e"),
         ({"delay": "5s"}, "delay=: expected seconds"),
         ({"delay": False}, "delay=: expected seconds"),
         ({"at": datetime(2026, 1, 1)}, "at=: expected a datetime with a timezone"),  # noqa: DTZ001 - the point

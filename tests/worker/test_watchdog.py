@@ -74,6 +74,17 @@ def test_the_nearest_deadline_comes_first(watchdog: Watchdog) -> None:
     assert late[1].tries == never[1].tries == 0
 
 
+def test_a_deadline_further_off_than_a_thread_can_wait(watchdog: Watchdog) -> None:
+    """A job of another client may bring any timeout: the watchdog goes on, and nearer deadlines come."""
+    far, _ = attempt(timeout=1e12)
+    near, fence = attempt(timeout=0.01)
+    watchdog.watch([far])
+    with pytest.raises(queue.Empty):
+        fence.sent.get(timeout=0.05)
+    watchdog.watch([near])
+    assert fence.sent.get(timeout=10) is JobTimeout
+
+
 def test_an_attempt_out_of_reach_is_tried_again(watchdog: Watchdog) -> None:
     """An attempt that talks to the server is interrupted once it is done with that."""
     one, fence = attempt(fence=FakeFence(out_of_reach=2))

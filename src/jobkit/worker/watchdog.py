@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MASKED_FOR = 0.05
 """Seconds until an attempt that could not be reached is tried again."""
+LOOKS_AGAIN = 3600.0
+"""Seconds that it waits at most: a job may bring a timeout that is longer than a thread can wait."""
 
 
 class Watchdog(Part):
@@ -82,7 +84,7 @@ class Watchdog(Part):
                 while self._heap and self._heap[0][0] <= now:
                     due.append(heapq.heappop(self._heap))
                 if not due:
-                    self._changed.wait(self._heap[0][0] - now if self._heap else None)
+                    self._changed.wait(min(self._heap[0][0] - now, LOOKS_AGAIN) if self._heap else None)
                     continue
             for _, _, attempt, why in due:
                 self._fire(attempt, why, now)
