@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from jobkit.errors import ConfigurationError, did_you_mean
+from jobkit.timing import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,8 +82,8 @@ class Settings(BaseSettings):
 
     redis_url: str = Field(default="", repr=False)
     environment: Literal["local", "test", "production"] = "local"
-    shutdown_timeout: Duration = Field(default=30.0, ge=0)
-    lease: Duration = Field(default=30.0, ge=1)
+    shutdown_timeout: Duration = Field(default=30.0, ge=0, le=LONGEST)
+    lease: Duration = Field(default=30.0, ge=1, le=LONGEST)
     queues: dict[str, QueueOverride] = Field(default_factory=dict)
     max_payload: Whole = Field(default=1_048_576, ge=1)
     rq_functions: Annotated[tuple[str, ...], NoDecode] = ()

@@ -11,7 +11,7 @@ import attrs
 from jobkit import checks
 from jobkit.errors import ConfigurationError, DeclarationError, UnknownQueue, did_you_mean
 from jobkit.policies import Retention, Retry
-from jobkit.timing import Seconds, seconds
+from jobkit.timing import LONGEST, Seconds, seconds
 
 
 def _name(value: str) -> str:
@@ -19,7 +19,7 @@ def _name(value: str) -> str:
 
 
 def _timeout(value: Seconds) -> float:
-    return seconds(value, "QueueSpec(timeout=)", above=0.0)
+    return seconds(value, "QueueSpec(timeout=)", above=0.0, most=LONGEST)
 
 
 @checks.spelt

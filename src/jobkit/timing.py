@@ -13,8 +13,8 @@ Seconds: TypeAlias = float | timedelta
 """A duration: a number of seconds, or a timedelta."""
 
 LONGEST: Final = 100 * 365.25 * 86_400.0
-"""A hundred years in seconds: the most a job may be put off. What lies further off is a slip, and RQ's tools cannot show
-it."""
+"""A hundred years in seconds: the most a job may be put off. What lies further off is a slip, and past what threads can
+wait for and RQ's tools can show."""
 
 
 def seconds(
