@@ -50,6 +50,7 @@ def test_pickled_job_is_not_opened(kit: JobKit, raw: redis.Redis, store_url: str
     told = serve(store_url, job.id)[job.id]
     assert "jobkit never unpickles" in told
     assert 'Queue(..., serializer="json")' in told
+    assert 'serializer="json"' in str(kit.jobs.get(job.id).status.error)
     assert kit.jobs.get(job.id).payload["why"].startswith("the job's data is pickled")
 
 

@@ -269,8 +269,9 @@ class Pipeline:
         outcome = judge(error, self.budget(attempt), timeout=attempt.timeout, parked_for=parked_for)
         if isinstance(error, CorruptJob) and isinstance(outcome, Failed) and attempt.job is None:
             # The bytes go with the verdict: retention may remove the record before somebody looks.
+            # They come first: the last line of a text, which says what to do, is what lists show.
             return attrs.evolve(
-                outcome, error=clip(f"{outcome.error}\nThe job's data: {attempt.claimed.data[:2000]!r}")
+                outcome, error=clip(f"The job's data: {attempt.claimed.data[:2000]!r}\n{outcome.error}")
             )
         return outcome
 
