@@ -37,7 +37,7 @@ class Envelopes:
             UnknownQueue: the payload's queue is none of the kit's.
             DeclarationError: the payload counts on a mutex, which nothing enforces yet.
             NotSerialisable: a field does not come back from JSON; the message names it.
-            PayloadTooLarge: the JSON is larger than `max_payload`.
+            PayloadTooLarge: the JSON of the payload, or of the tags, is larger than `max_payload`.
 
         """
         payload = draft.payload
@@ -59,6 +59,11 @@ class Envelopes:
         if options is not PLAIN:
             if options.tags:
                 extra = _extra(spec, options.tags)
+                if len(extra) > self.max_payload:
+                    raise PayloadTooLarge(
+                        f"{known.name}: expected tags of at most {self.max_payload:,} bytes of JSON, got "
+                        f"{len(extra):,}. Tags are labels; what the job works on belongs in its payload"
+                    )
             delay_ms = round(options.delay * 1000)
             if options.at is not None:
                 due_ms = max(0, round(options.at.timestamp() * 1000))

@@ -38,6 +38,12 @@ def _tags(value: Mapping[str, str] | None) -> Mapping[str, str]:
     for key, text in given.items():
         if not isinstance(key, str) or not isinstance(text, str) or not key:
             raise DeclarationError(f"tags=: expected names and values that are str, got {key!r}: {text!r}")
+        try:
+            f"{key}{text}".encode()
+        except UnicodeEncodeError as error:
+            raise DeclarationError(
+                f"tags=: expected text that UTF-8 can hold, got half a surrogate pair in {key!r}: {text!r:.200}"
+            ) from error
     return MappingProxyType({str.__str__(key): str.__str__(text) for key, text in given.items()})
 
 

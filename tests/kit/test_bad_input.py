@@ -204,6 +204,12 @@ def test_smaller_limit_holds(store_url: str) -> None:
             kit.enqueue(Note(text="é" * 15))
 
 
+def test_tags_have_the_payloads_limit(kit: JobKit) -> None:
+    """Tags are stored with each job, so they are held to the limit that its payload is held to."""
+    with pytest.raises(PayloadTooLarge, match=r"notes\.keep: expected tags of at most 1,048,576 bytes of JSON, got "):
+        kit.enqueue(Note(text="x"), tags={"label": "x" * 1_048_576})
+
+
 def test_decoding_client_is_refused(store_url: str) -> None:
     """A client that decodes its answers cannot carry results; it is refused with the remedy."""
     with redis.Redis.from_url(store_url, decode_responses=True) as client, pytest.raises(ConfigurationError) as caught:

@@ -85,6 +85,7 @@ def test_wrong_outcomes_are_told(make: Callable[[], Any]) -> None:
         ({"tags": ["a"]}, "tags=: expected a mapping"),
         ({"tags": {"a": 1}}, "tags=: expected names and values that are str"),
         ({"tags": {"": "a"}}, "tags="),
+        ({"tags": {"file": "\udc80"}}, "tags=: expected text that UTF-8 can hold"),
         ({"job_id": "a b"}, "job_id: expected"),
         ({"job_id": ""}, "job_id: expected"),
     ],
