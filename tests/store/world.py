@@ -150,4 +150,4 @@ class World:
 
 def done_with(claimed: Claimed, *, value: bytes = b'{"ok":true}', follow_ups: tuple[NewJob, ...] = ()) -> Finished:
     """The claim, finished."""
-    return Finished(claimed.queue, claimed.id, claimed.token, value, 1.5, 2.5, follow_ups)
+    return Finished(claimed.queue, claimed.id, claimed.token, value, 1.5, 2.5, follow_ups, claimed.terms)

@@ -135,7 +135,7 @@ class Vanilla:
             self._call_back(attempt, job, callback, *what)
         except LostClaim:
             raise
-        except BaseException as raised:  # noqa: BLE001 - also a timeout of its own
+        except BaseException as raised:  # also a timeout of its own
             log.warning(
                 "a callback raised; the attempt's outcome stands",
                 exc_info=raised,
@@ -144,10 +144,12 @@ class Vanilla:
             error.add_note(f"Its callback {callback.function} raised {type(raised).__name__}: {raised}")
 
     def _call_back(self, attempt: Attempt, job: RunningJob, callback: Callback, *what: Any) -> None:
-        ran = time.monotonic() - (attempt.began or time.monotonic())
-        attempt.timeout = math.inf if callback.timeout is None else round(ran + callback.timeout, 3)
-        self.extend(attempt)
-        _fence(attempt).run(job.call_back, _find(callback.function), *what)
+        fence = _fence(attempt)
+        if fence.why is None:  # an attempt is interrupted once
+            ran = time.monotonic() - (attempt.began or time.monotonic())
+            attempt.timeout = math.inf if callback.timeout is None else round(ran + callback.timeout, 3)
+            self.extend(attempt)
+        fence.run(job.call_back, _find(callback.function), *what)
 
     def _admit(self, name: str) -> None:
         """Refuse a function that may not be called, or is none."""

@@ -25,7 +25,7 @@ local function push_vanilla(id, origin, front, ttl)
   end
 end
 
--- true: the child waits for nobody any more and was pushed; false: it is not deferred; nil: it waits on.
+-- true: the child was pushed; false: this parent is nothing to it any more; nil: it waits for this parent on.
 local function release_child(id, parent, status)
   local h = redis.pcall('HMGET', job_key(id), 'status', 'origin', 'allow_dependency_failures', 'enqueue_at_front', 'ttl')
   if h.err or not h[1] then return nil end  -- no job, or not written yet
@@ -40,7 +40,7 @@ local function release_child(id, parent, status)
       push_vanilla(id, h[2], h[4] == '1', h[5])
       return true
     end
-    if not is_met(redis.pcall('HGET', job_key(other), 'status'), allow) then return nil end
+    if not is_met(redis.pcall('HGET', job_key(other), 'status'), allow) then return false end
     call('SREM', waits_for, other)
     call('SREM', job_key(other) .. ':dependents', id)
   end

@@ -1,0 +1,81 @@
+"""What plain RQ clients call in these tests. Each tells what it saw in the list `told`."""
+
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+import rq
+from redis import Redis
+
+
+def tell(connection: Redis, what: str) -> None:
+    connection.rpush("told", what)
+
+
+def double(n: int) -> int:
+    return 2 * n
+
+
+def fail(message: str = "no") -> None:
+    raise ValueError(message)
+
+
+def nothing_json() -> object:
+    return object()
+
+
+def current() -> dict[str, Any]:
+    """Say which job this is, and count in its meta."""
+    job = rq.get_current_job()
+    assert job is not None
+    job.meta["runs"] = job.meta.get("runs", 0) + 1
+    job.save_meta()
+    return {"id": job.id, "origin": job.origin, "meta": job.meta}
+
+
+def again(most: int, *intervals: int) -> rq.Retry:
+    return rq.Retry(most, interval=list(intervals) or 0)
+
+
+def spin(seconds: float) -> None:
+    """Run Python code, where an interruption lands; say that it has begun."""
+    job = rq.get_current_job()
+    assert job is not None
+    turn(job.connection, seconds)
+
+
+def turn(connection: Redis, seconds: float) -> None:
+    tell(connection, "spinning")
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def ran(name: str) -> str:
+    job = rq.get_current_job()
+    assert job is not None
+    tell(job.connection, f"ran {name} in {threading.current_thread().name[:10]}")
+    return name
+
+
+def succeeded(job: rq.job.Job, connection: Redis, result: object) -> None:
+    tell(connection, f"success {job.id} {result!r}")
+
+
+def failed(
+    job: rq.job.Job, connection: Redis, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    tell(connection, f"failure {job.id} {kind.__name__}: {error}")
+
+
+def stopped(job: rq.job.Job, connection: Redis) -> None:
+    tell(connection, f"stopped {job.id}")
+
+
+def bad_callback(job: rq.job.Job, connection: Redis, *_: object) -> None:
+    raise RuntimeError("the callback broke")
+
+
+def slow_callback(job: rq.job.Job, connection: Redis, *_: object) -> None:
+    turn(connection, 30)
