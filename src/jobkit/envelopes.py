@@ -44,8 +44,8 @@ class Envelopes:
         known = kind(payload)
         if known.mutex is not None:
             raise DeclarationError(
-                f"{known.name}: mutex={known.mutex!r} is not enforced yet, and a job that counts on it would run beside "
-                "another; take it out until singletons are there",
+                f"{known.name}: mutex={known.mutex!r} is not enforced yet, and a job that counts on it would run "
+                "beside another; take it out until singletons are there",
             )
         spec, extra = self._rules(known.queue)
         data = encode(payload)

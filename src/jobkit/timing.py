@@ -36,14 +36,14 @@ def seconds(
     number: object = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise DeclarationError(f"{what}: expected seconds (int or float) or a timedelta, got {value!r}")
-    if number > most:
-        raise DeclarationError(f"{what}: expected at most {most:.0f} seconds, got {value!r}")
     if not _is_finite(number):
         raise DeclarationError(f"{what}: expected a finite number of seconds, got {value!r}")
     if above is not None and number <= above:
         raise DeclarationError(f"{what}: expected more than {above:g} seconds, got {value!r}")
     if number < least:
         raise DeclarationError(f"{what}: expected {least:g} seconds or more, got {value!r}")
+    if number > most:
+        raise DeclarationError(f"{what}: expected at most {most:.0f} seconds, got {value!r}")
     return float(number)
 
 

