@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from jobkit.addresses import EXPECTED, SCHEMES, parse_address
 from jobkit.errors import ConfigurationError, did_you_mean
 from jobkit.timing import LONGEST
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX: Final = "JOBKIT_"
-SCHEMES: Final = ("redis", "rediss", "unix", "embedded")
 # Read by the command line before there are settings.
 _OTHERS: Final = ("app",)
 
@@ -53,8 +53,9 @@ class Settings(BaseSettings):
     """What the environment decides: each is read from JOBKIT_<NAME>, or given by keyword, which wins.
 
     Attributes:
-        redis_url: redis://, rediss://, unix:// or embedded://. Without one, production refuses to start and the other
-            environments use embedded://, a server of this machine.
+        redis_url: redis://, rediss:// (TLS), unix://, redis+sentinel:// (rediss+sentinel:// over TLS) or embedded://.
+            Without one, production refuses to start and the other environments use embedded://, a server of this
+            machine.
         environment: local, test (starts no workers by itself) or production.
         shutdown_timeout: seconds that running jobs get when a worker is asked to stop.
         lease: seconds after which a silent worker's jobs are taken over; renewed at a third of it.
@@ -142,17 +143,20 @@ class Settings(BaseSettings):
 
 
 def _check_url(url: str) -> None:
-    scheme = urlsplit(url).scheme
+    scheme = urlsplit(url.partition("//")[0]).scheme  # of the beginning alone: it balks at lists of IPv6 hosts
+    if scheme == "embedded" and "://" in url:
+        return
     if scheme in ("http", "https"):
         raise ValueError(
-            f"expected redis://, rediss://, unix:// or embedded://, got an {scheme}:// URL; that is the REST address "
+            f"expected one of {EXPECTED}, embedded://, got an {scheme}:// URL; that is the REST address "
             "of a hosted Redis, which knows no blocking reads. Take the rediss:// address that its provider shows",
         )
     if scheme not in SCHEMES or "://" not in url:
+        known = (*SCHEMES, "embedded")
         raise ValueError(
-            f"expected redis://, rediss://, unix:// or embedded://, got {scheme or 'no scheme'!r}"
-            f"{did_you_mean(scheme, SCHEMES)}",
+            f"expected one of {EXPECTED}, embedded://, got {scheme or 'no scheme'!r}{did_you_mean(scheme, known)}",
         )
+    parse_address(url)
 
 
 def _check_variables(environment: Mapping[str, str], fields: Mapping[str, Any]) -> None:

@@ -17,8 +17,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from jobkit.errors import ConfigurationError, StoreFull, StoreUnavailable, UnsuitableServer
 from jobkit.store import Store, operations
-from jobkit.store.connection import explain
 from jobkit.store.keys import Keys
+from jobkit.store.trouble import explain
 from tests.store.world import World
 
 
@@ -35,7 +35,7 @@ def test_decoding_client_is_refused() -> None:
 
 def test_decoding_url_is_refused() -> None:
     """So is a URL that asks for decoded replies."""
-    with pytest.raises(UnsuitableServer, match="decode_responses=True"):
+    with pytest.raises(UnsuitableServer, match="decode_responses cannot be taken"):
         Store.open("redis://localhost?decode_responses=True")
 
 
@@ -87,11 +87,63 @@ def test_eviction_outside_production(world: World) -> None:
         world.redis.config_set("maxmemory-policy", "noeviction")
 
 
-@pytest.mark.parametrize("url", ["https://example.com", "localhost:6379", "", "redis://localhost:port"])
-def test_bad_url(url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://example.com", "begins with one of redis://, rediss://, unix://, .*got 'https'"),
+        ("localhost:6379", "got no scheme"),
+        ("", "got no scheme"),
+        ("redis://localhost:port", "expected host:port"),
+        ("rediss://localhost?ssl_cert_reqs=maybe", "expected a URL that redis-py takes: .*maybe"),
+    ],
+)
+def test_bad_url(url: str, told: str) -> None:
     """What is no Redis URL is refused with what was expected."""
-    with pytest.raises(UnsuitableServer, match="expected a redis://, rediss:// or unix:// URL"):
+    with pytest.raises(UnsuitableServer, match=told):
         Store.open(url)
+
+
+def test_timeout_of_the_url() -> None:
+    """A timeout in the URL is the store's, on threads and on event loops."""
+    store = Store.open("redis://localhost?socket_timeout=7.5")
+    assert store.socket_timeout == 7.5
+    assert store.make_connection().socket_timeout == 7.5
+    assert store._async_pool()[0].connection_kwargs["socket_timeout"] == 7.5
+
+
+def test_connections_are_not_used_up(world: World) -> None:
+    """A worker that reconnects for hours does not run out of connections."""
+    world.store.client.connection_pool.max_connections = 3
+    for _ in range(10):
+        connection = world.store.make_connection()
+        connection.connect()
+        connection.disconnect()
+    world.store.check()
+
+
+def test_demoted_server(world: World) -> None:
+    """A server that has become a replica is unavailable, and asked again over new connections: it may be another."""
+
+    async def on_a_loop() -> None:
+        try:
+            await world.store.arun(operations.enqueue(world.store.keys, [world.new("j")]))
+        finally:
+            await world.store.aclose()
+
+    before = world.store.client.client_id()
+    world.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        with pytest.raises(StoreUnavailable, match="it is a replica"):
+            world.enqueue("j")
+        with pytest.raises(StoreUnavailable, match="it is a replica"):
+            asyncio.run(on_a_loop())
+        with pytest.raises(StoreUnavailable, match="it is a replica"):
+            world.channel.claim({"a": 1}, block=0)
+    finally:
+        world.redis.execute_command("REPLICAOF", "NO", "ONE")
+    assert world.store.client.client_id() > before
+    assert world.enqueue("j") == [True]
+    assert [claimed.id for claimed in world.channel.claim({"a": 1}, block=0).claimed] == ["j"]
 
 
 def closed_port() -> int:
@@ -137,6 +189,17 @@ def test_silent_server() -> None:
         (ReadOnlyError("x"), StoreUnavailable),
         (OSError("x"), StoreUnavailable),
         (ResponseError("NOPERM"), UnsuitableServer),
+        (ResponseError("BUSYGROUP Consumer Group name already exists"), UnsuitableServer),
+        (ResponseError("MISCONF Redis is configured to save RDB snapshots, but"), StoreUnavailable),
+        (
+            ResponseError("Error running script: @user_script:5: -MISCONF Errors writing to the AOF file"),
+            StoreUnavailable,
+        ),
+        (ResponseError("Error running script: @user_script:5: -READONLY You can't write"), StoreUnavailable),
+        (ResponseError("NOREPLICAS Not enough good replicas to write."), StoreUnavailable),
+        (ResponseError("MASTERDOWN Link with MASTER is down"), StoreUnavailable),
+        (ResponseError("BUSY Redis is busy running a script."), StoreUnavailable),
+        (ResponseError("UNBLOCKED force unblock from blocking operation"), StoreUnavailable),
     ],
 )
 def test_names_of_trouble(error: Exception, expected: type[Exception]) -> None:

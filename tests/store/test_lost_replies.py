@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import pytest
 
-from jobkit.errors import StoreUnavailable
+from jobkit.errors import StoreUnavailable, UnsuitableServer
 from jobkit.store import Store, operations
 from jobkit.store.claims import Claims
 from tests.store.proxy import LossyProxy, lossy_proxy
@@ -51,6 +51,15 @@ def test_claim(world: World, line: Line, block: float) -> None:
     assert all(claimed.epoch == 1 for claimed in batch.claimed)
     assert [claimed.id for claimed in channel.claim({"a": 9}, block=0).claimed] == ["j4", "j5", "j6", "j7"]
     channel.close()
+
+
+def test_wait_refused(world: World) -> None:
+    """A claim whose wait is refused has claimed all the same: the next one hands that out."""
+    world.enqueue("j")
+    world.redis.set(world.channel._bells[0], "no list")
+    with pytest.raises(UnsuitableServer, match="WRONGTYPE"):
+        world.channel.claim({"a": 1}, block=0.5)
+    assert [claimed.id for claimed in world.channel.claim({"a": 1}, block=0).claimed] == ["j"]
 
 
 def test_advance(world: World, line: Line) -> None:

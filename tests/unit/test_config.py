@@ -77,7 +77,12 @@ def test_variables(variables: Callable[..., None]) -> None:
         ({"ENVIRONMENT": "production"}, "JOBKIT_REDIS_URL in production"),
         ({"REDIS_URL": "https://a:hidden@b.example"}, "REST address .*rediss:// address"),
         ({"REDIS_URL": "reds://a:hidden@b.example"}, "got 'reds'; did you mean 'redis'"),
-        ({"REDIS_URL": "localhost:6379"}, "expected redis://, rediss://, unix:// or embedded://"),
+        ({"REDIS_URL": "redis://:hidden@b.example?decode_responses=1"}, "option decode_responses cannot be taken"),
+        ({"REDIS_URL": "redis+sentinel://:hidden@b.example"}, "expected redis.sentinel://host:26379,.* got no name"),
+        (
+            {"REDIS_URL": "localhost:6379"},
+            r"expected one of redis://, rediss://, unix://, redis\+sentinel://, rediss\+sentinel://, embedded://",
+        ),
         ({"LEASE": "soon"}, r"JOBKIT_LEASE \(lease\): .*got 'soon'"),
         ({"LEASE": "0"}, "JOBKIT_LEASE .*got '0'"),
         ({"LEASE": "inf"}, "JOBKIT_LEASE"),

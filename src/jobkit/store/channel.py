@@ -27,11 +27,12 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from jobkit.store.connection import UNDECODABLE, Store, explain
+from jobkit.store.connection import UNDECODABLE, Store
 from jobkit.store.operations import blocks, bookkeep, record
 from jobkit.store.records import Batch, Claimed, Finished, QueueRules
 from jobkit.store.scripting import Script, script
 from jobkit.store.terms import read_terms
+from jobkit.store.trouble import explain, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -148,6 +149,8 @@ class ClaimChannel:
             raise explain(error, script_.name) from error
         except ResponseError as error:
             self._unanswered = None  # refused, not lost: the same call again would be refused again
+            if refusal(error) == "READONLY":
+                self.close()  # no master any more: a new connection may find the one that is
             raise explain(error, script_.name) from error
         self._unanswered = None
         return self._batch(reply)
@@ -166,7 +169,8 @@ class ClaimChannel:
                 try:
                     connection.read_response()
                 except ResponseError:
-                    connection.read_response()  # the claim's own answer is still on its way
+                    # The claim's own answer is still on its way. It counts: what it claimed is handed out next time.
+                    self._owed = self._with_owed(self._batch(connection.read_response()))
                     raise
             return connection.read_response()
         except NoScriptError:

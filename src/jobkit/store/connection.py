@@ -1,4 +1,4 @@
-"""Connections: which servers are taken, how a call is made, and what a failure is called.
+"""Connections: which servers are taken, and how a call is made.
 
 redis-py repeats a command whose reply was lost unless it is told not to; a repeated claim starts other jobs. So its
 retries are off here, and each caller repeats only what it knows to be safe to repeat.
@@ -7,7 +7,6 @@ retries are off here, and each caller repeats only what it knows to be safe to r
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -15,26 +14,29 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import attrs
 import redis
 import redis.asyncio
+import redis.asyncio.retry
+import redis.connection
+import redis.sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import (
-    BusyLoadingError,
-    MaxConnectionsError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
+    ConnectionError as RedisConnectionError,
 )
 from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
+    MaxConnectionsError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
 )
 from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 from redis.retry import Retry
 
-from jobkit.errors import JobkitError, StoreFull, StoreUnavailable, UnsuitableServer
+from jobkit.addresses import Address, parse_address
+from jobkit.errors import ConfigurationError, UnsuitableServer
 from jobkit.store.keys import Keys
+from jobkit.store.sentinel import AsyncSentinels, Sentinels, async_master_pool, master_pool
+from jobkit.store.trouble import explain, refusal
 from jobkit.store.watch import StreamWatch
 
 if TYPE_CHECKING:
@@ -48,7 +50,6 @@ _OLDEST = (6, 2)
 _OF_THREADS = 10_000
 _ON_A_LOOP = 50
 _CUT_OFF = (RedisConnectionError, OSError)
-_AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 
 
 @attrs.frozen
@@ -72,27 +73,15 @@ class Operation(Generic[T_co]):
         return ("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.args)
 
 
-def explain(error: Exception, what: str) -> JobkitError:
-    """The jobkit error for a redis-py one, with the remedy."""
-    if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in str(error):  # Redis 6.2, within a script
-        return StoreFull(
-            f"{what}: Redis is at its maxmemory and refused to store more ({error}). Nothing was written. "
-            "Running jobs still finish; free memory, lower retention or raise maxmemory"
-        )
-    if isinstance(error, _AWAY):
-        return StoreUnavailable(
-            f"{what}: no usable answer from Redis ({type(error).__name__}: {error}). "
-            "Check that the server runs and that JOBKIT_REDIS_URL names it"
-        )
-    return UnsuitableServer(f"{what}: Redis refused the call: {error}")
-
-
 UNDECODABLE: Final = "backslashreplace"
 """How the bytes of a job id that is no UTF-8 are shown. Such a job cannot be addressed: it ends as poison."""
 
 
 def client_options(url: str, socket_timeout: float) -> dict[str, Any]:
-    """How every connection of ours is made: RESP2 with bytes, no retries behind our back."""
+    """How every connection of ours is made: RESP2 with bytes, no retries behind our back.
+
+    What the URL itself says about a connection comes on top, as redis-py has it.
+    """
     over_network: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return over_network | {
         "protocol": 2,
@@ -112,7 +101,15 @@ class Store:
     `socket_timeout` in seconds bounds every answer that is waited for.
     """
 
-    def __init__(self, client: redis.Redis, *, url: str | None = None, socket_timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        url: str | None = None,
+        address: Address | None = None,
+        sentinels: Sentinels | None = None,
+        socket_timeout: float = 5.0,
+    ) -> None:
         given: object = client
         if isinstance(given, redis.RedisCluster):
             raise UnsuitableServer(_NO_CLUSTER)
@@ -122,8 +119,15 @@ class Store:
                 "expected a redis client that answers bytes, got one with decode_responses=True; results and "
                 "payloads are bytes: make it without that option, or give a URL"
             )
+        if address is None and isinstance(client.connection_pool, redis.sentinel.SentinelConnectionPool):
+            raise UnsuitableServer(
+                "expected the URL of the Sentinels, redis+sentinel://host:26379/service, got a client that asks them: "
+                "event loops need one of their own, which is made from the URL"
+            )
         self.client = client
         self.url = url
+        self._address = address
+        self._sentinels = sentinels
         self.socket_timeout = socket_timeout
         self.keys = Keys.from_environment()
         self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClients] = weakref.WeakKeyDictionary()
@@ -131,14 +135,28 @@ class Store:
 
     @classmethod
     def open(cls, url: str, *, socket_timeout: float = 5.0) -> Store:
-        """A store for a `redis://`, `rediss://` or `unix://` URL. Connects at the first call."""
+        """A store for a URL (see `jobkit.addresses`), which may set the timeout. Connects at the first call.
+
+        Raises UnsuitableServer for a URL that names no server or asks for what cannot be.
+        """
         try:
-            client = redis.Redis.from_url(url, **client_options(url, socket_timeout))
-        except ValueError as error:
-            raise UnsuitableServer(
-                f"expected a redis://, rediss:// or unix:// URL, got {_without_password(url)!r}: {error}"
-            ) from error
-        return cls(client, url=url, socket_timeout=socket_timeout)
+            address = parse_address(url)
+            timeout = address.socket_timeout or socket_timeout
+            options = client_options(address.url, timeout)
+            sentinels = None
+            if address.watched is None:
+                client = redis.Redis.from_url(address.url, **options)
+            else:
+                options = of_master(address, options)
+                sentinels = Sentinels(address.watched, options)
+                client = redis.Redis.from_pool(master_pool(address.watched, sentinels, options))
+            store = cls(client, url=url, address=address, sentinels=sentinels, socket_timeout=timeout)
+            store.make_connection()  # not connected: redis-py looks at its options when it makes one
+        except ConfigurationError as error:
+            raise UnsuitableServer(str(error)) from None  # the cause's cause may show the URL
+        except (ValueError, TypeError, RedisError) as error:
+            raise UnsuitableServer(f"expected a URL that redis-py takes: {error}") from None
+        return store
 
     def run(self, operation: Operation[T_co]) -> T_co:
         """Make the call; raises StoreUnavailable, StoreFull or UnsuitableServer.
@@ -173,6 +191,12 @@ class Store:
         try:
             return call(*words)
         except _CUT_OFF:
+            return call(*words)
+        except ResponseError as error:
+            if refusal(error) != "READONLY":
+                raise
+            # The server has become a replica and kept our connections: the URL may lead elsewhere by now.
+            self.client.connection_pool.disconnect(inuse_connections=False)
             return call(*words)
 
     async def arun(self, operation: Operation[T_co]) -> T_co:
@@ -209,34 +233,41 @@ class Store:
             if clients is None:
                 for closed in [each for each in self._of_loops if each.is_closed()]:
                     del self._of_loops[closed]  # they hold their loop, which would else live on with its sockets
-                pool = self._async_pool()
+                pool, sentinels = self._async_pool()
                 client: Any = redis.asyncio.Redis
                 caller = client.from_pool(pool)
                 reader = client(connection_pool=pool, single_connection_client=True)
-                clients = self._of_loops[loop] = _LoopClients(caller, StreamWatch(reader, caller))
+                clients = self._of_loops[loop] = _LoopClients(caller, StreamWatch(reader, caller), sentinels)
             return clients
 
-    def _async_pool(self) -> Any:
-        options = client_options(self.url or "unix:", self.socket_timeout) | {
+    def _async_pool(self) -> tuple[Any, AsyncSentinels | None]:
+        address = self._address
+        options = client_options(address.url if address is not None else "unix:", self.socket_timeout) | {
             "retry": redis.asyncio.retry.Retry(NoBackoff(), 0),
             # Tasks beyond these wait for a connection in turn; redis-py's plain pool would refuse them.
             "max_connections": _ON_A_LOOP,
             "timeout": self.socket_timeout,
         }
         pool = redis.asyncio.BlockingConnectionPool
-        if self.url is not None:
-            return pool.from_url(self.url, **options)
+        if address is not None and address.watched is not None:
+            options = of_master(address, options)
+            sentinels = AsyncSentinels(address.watched, options)
+            return async_master_pool(address.watched, sentinels, options), sentinels
+        if address is not None:
+            return pool.from_url(address.url, **options), None
         kwargs = dict(self.client.connection_pool.connection_kwargs)
         for name in ("retry", "decode_responses", "protocol", "parser_class"):
             kwargs.pop(name, None)
         kwargs |= {k: v for k, v in options.items() if k not in kwargs}
         if "path" in kwargs:
-            return pool(connection_class=redis.asyncio.UnixDomainSocketConnection, **kwargs)
-        return pool(**kwargs)
+            return pool(connection_class=redis.asyncio.UnixDomainSocketConnection, **kwargs), None
+        return pool(**kwargs), None
 
     def make_connection(self) -> Any:
         """A connection of one's own, outside the pool: for a thread that waits on it. Close it with `disconnect`."""
-        return self.client.connection_pool.make_connection()
+        pool: Any = self.client.connection_pool
+        # Not by pool.make_connection(): that counts, and after 10,000 reconnections there would be no more.
+        return pool.connection_class(**pool.connection_kwargs)
 
     def another(self) -> Store:
         """A store with connections of its own to the same server, for what is not trusted with these. Close it."""
@@ -272,6 +303,8 @@ class Store:
     def close(self) -> None:
         """Close the pooled connections. Those of event loops close with their loops."""
         self.client.close()
+        if self._sentinels is not None:
+            self._sentinels.close()
 
     async def aclose(self) -> None:
         """Close this event loop's connections."""
@@ -280,6 +313,8 @@ class Store:
         if clients is not None:
             await clients.watch.aclose()
             await clients.caller.aclose()
+            if clients.sentinels is not None:
+                await clients.sentinels.aclose()
 
 
 @attrs.frozen
@@ -288,6 +323,7 @@ class _LoopClients:
 
     caller: Any
     watch: StreamWatch
+    sentinels: AsyncSentinels | None
 
 
 async def _aexecute(client: Any, operation: Operation[Any], *, whole: bool) -> Any:
@@ -296,10 +332,18 @@ async def _aexecute(client: Any, operation: Operation[Any], *, whole: bool) -> A
         return await client.execute_command(*words)
     except _CUT_OFF:
         return await client.execute_command(*words)
+    except ResponseError as error:
+        if refusal(error) != "READONLY":
+            raise
+        await client.connection_pool.disconnect(inuse_connections=False)
+        return await client.execute_command(*words)
 
 
-def _without_password(url: str) -> str:
-    return re.sub(r"(?<=:)[^:@/]*(?=@)", "***", url)
+def of_master(address: Address, options: dict[str, Any]) -> dict[str, Any]:
+    """How the master that Sentinels name is connected to."""
+    parse: Callable[[str], dict[str, Any]] = redis.connection.parse_url
+    said = parse(address.url)
+    return options | {name: said[name] for name in said.keys() - {"host", "port", "connection_class"}}
 
 
 _NO_CLUSTER = (

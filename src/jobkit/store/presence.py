@@ -13,8 +13,9 @@ import attrs
 from redis.exceptions import RedisError
 
 from jobkit.store.codec import unix_time
-from jobkit.store.connection import Operation, Store, explain
+from jobkit.store.connection import Operation, Store
 from jobkit.store.operations import bookkeep
+from jobkit.store.trouble import explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from jobkit.errors import CorruptJob, LostClaim
 from jobkit.store.codec import inflate
-from jobkit.store.connection import explain
+from jobkit.store.trouble import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
