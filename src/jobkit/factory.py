@@ -51,8 +51,9 @@ class JobKit:
         container: a dependency-injector container class, a function that makes one, a ContainerView, or an async
             context manager that yields ready objects. Opened when a worker starts, closed when it ends.
         on_completed: called in the worker after a job's finish was recorded, with the job and its result.
-        on_failed: called in the worker after a failed attempt was recorded, with the job and the error; it was the last
-            one where `job.attempt == job.attempts`. What a hook raises is logged and changes nothing.
+        on_failed: called in the worker once it is recorded that a job failed for good, with the job and the error; not
+            for attempts that another follows, nor for a job that could not be read or whose workers died, which has no
+            attempt to tell of. What a hook raises is logged and changes nothing.
 
     Raises:
         DeclarationError: a declaration is wrong; the message says what was expected.
@@ -91,7 +92,7 @@ class JobKit:
 
     @property
     def redis_url(self) -> str:
-        """The URL that RQ's tools take to look at the same queues."""
+        """The URL that RQ's tools take to look at the same queues; of Sentinels they want settings instead."""
         return self.store.url or ""
 
     @cached_property

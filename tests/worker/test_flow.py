@@ -328,6 +328,28 @@ def test_hooks_are_told_after_the_record(bench: Callable[..., Any]) -> None:
     assert "a hook raised; the job's outcome stands" in b.lines.messages()
 
 
+def test_a_hook_that_exits_leaves_the_hooks_at_work(bench: Callable[..., Any]) -> None:
+    """A hook that asks the process to end is logged as any other fault; the next one is called."""
+    b = bench()
+    told: list[str] = []
+
+    def on_completed(job: Job[Any], result: JobResult[Any]) -> None:
+        told.append(job.id)
+        raise SystemExit
+
+    @processor(Shake)
+    def shake(job: Job[Shake]) -> None:
+        pass
+
+    worker = b.started(shake, on_completed=on_completed)
+    handles = b.enqueue_many([Shake(), Shake()])
+    for handle in handles:
+        handle.result(10)
+    b.ended(worker)
+    assert sorted(told) == sorted(handle.id for handle in handles)
+    assert not worker.failed
+
+
 def test_the_view_is_filled_and_scoped(bench: Callable[..., Any]) -> None:
     """A processor gets its view over the container; a container that is opened is closed when the worker ends."""
     b = bench()

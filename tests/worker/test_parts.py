@@ -148,12 +148,13 @@ def test_a_second_start_is_refused(name: str) -> None:
     assert part.join(10)
 
 
-def test_a_crash_is_told() -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_a_crash_is_told(error: type[BaseException]) -> None:
     """A part whose body raises is over, and whoever made it is told its name."""
 
     class Broken(Part):
         def _body(self) -> None:
-            raise ZeroDivisionError
+            raise error
 
     crashed: queue.SimpleQueue[str] = queue.SimpleQueue()
     part = Broken("broken", on_crash=crashed.put)

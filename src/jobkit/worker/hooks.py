@@ -53,7 +53,7 @@ class Hooks(Part):
             hook, job, what = entry
             try:
                 hook(job, what)
-            except Exception:
+            except BaseException:  # also SystemExit: a hook does not end the others
                 log.exception(
                     "a hook raised; the job's outcome stands",
                     extra={"hook": getattr(hook, "__qualname__", repr(hook)), "job_id": job.id, "queue": job.queue},

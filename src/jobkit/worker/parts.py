@@ -57,7 +57,7 @@ class Part(ABC):
     def _main(self) -> None:
         try:
             self._body()
-        except Exception:
+        except BaseException:  # also SystemExit, which would end a thread without a word
             log.exception("a part of the worker crashed", extra={"part": self.name})
             self._on_crash(self.name)
 
