@@ -15,6 +15,7 @@ import redis
 
 from jobkit.embedded.binary import find_binary
 from jobkit.embedded.guard import die_with_parent
+from tests.conftest import debian_redis
 
 PATIENCE = 15.0
 """Seconds after which a test gives up waiting for what should take one."""
@@ -49,8 +50,9 @@ class Server:
         self._said = threading.Condition()
 
     def start(self) -> None:
+        program = debian_redis() if os.environ.get("TEST_SERVER") == "redis" else find_binary()
         process = subprocess.Popen(
-            [find_binary(), self._config, *self._arguments],
+            [program, self._config, *self._arguments],
             stdout=subprocess.PIPE,
             text=True,
             preexec_fn=die_with_parent(os.getpid()),  # noqa: PLW1509 - async-signal-safe

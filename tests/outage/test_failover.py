@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from rq.cli.helpers import get_redis_from_config
 from rq.command import send_shutdown_command
+from rq.job import Job as RqJob
 
 from jobkit import JobKit, QueueSpec, Settings, StoreUnavailable
 from jobkit.jobs import Job
@@ -15,7 +17,7 @@ from jobkit.payloads import Payload
 from jobkit.processing import Processor, processor
 from jobkit.store import Store
 from jobkit.store.operations import origin
-from tests.outage.servers import PASSWORD, PATIENCE, SERVICE, Watched, eventually
+from tests.outage.servers import PASSWORD, PATIENCE, SENTINEL_PASSWORD, SERVICE, Watched, eventually
 from tests.worker.conftest import Bench, Gate
 
 
@@ -174,6 +176,22 @@ def test_errors(watched: Watched) -> None:
     for told in outcome(lone):
         assert "is no Sentinel" in told
         assert PASSWORD not in told
+
+
+def test_rq_tools(watched: Watched) -> None:
+    """RQ's tools reach the same jobs with the settings that the page on outages shows."""
+    settings = {
+        "INSTANCES": [("127.0.0.1", watched.ports[2])],
+        "MASTER_NAME": SERVICE,
+        "DB": 0,
+        "PASSWORD": PASSWORD,
+        "SENTINEL_KWARGS": {"password": SENTINEL_PASSWORD},
+    }
+    with JobKit(Settings(redis_url=watched.url()), queues=[QueueSpec("q")]) as kit:
+        handle = kit.enqueue(Run(n=1))
+    client = get_redis_from_config({"SENTINEL": settings})
+    assert RqJob.fetch(handle.id, connection=client, serializer="json").origin == "q"
+    client.close()
 
 
 def test_many_threads_ask(watched: Watched) -> None:

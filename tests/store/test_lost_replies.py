@@ -56,6 +56,7 @@ def test_claim(world: World, line: Line, block: float) -> None:
 def test_wait_refused(world: World) -> None:
     """A claim whose wait is refused has claimed all the same: the next one hands that out."""
     world.enqueue("j")
+    world.channel.claim({"a": 0}, block=0)
     world.redis.set(world.channel._bells[0], "no list")
     with pytest.raises(UnsuitableServer, match="WRONGTYPE"):
         world.channel.claim({"a": 1}, block=0.5)
