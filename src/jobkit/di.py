@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -12,38 +12,54 @@ from dependency_injector import providers
 from jobkit.errors import DeclarationError, ScopeClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-
-
-class _Scope:
-    """What the Scoped providers of one attempt have opened."""
-
-    def __init__(self) -> None:
-        self.stack = ExitStack()
-        self.got: dict[int, Any] = {}
-        self.closed = False
-        # Steps in threads may ask at once; one Scoped may need another, hence reentrant.
-        self.lock = threading.RLock()
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from contextvars import Token
+    from types import TracebackType
 
 
 _scope: Final[ContextVar[_Scope | None]] = ContextVar("jobkit_scope", default=None)
 
 
-@contextmanager
-def scope() -> Generator[None]:
+class _Scope:
+    """What the Scoped providers of one attempt have opened."""
+
+    __slots__ = ("_token", "closed", "got", "lock", "stack")
+    _token: Token[_Scope | None]
+
+    def __init__(self) -> None:
+        self.stack: ExitStack | None = None  # made when something is opened: most jobs open nothing
+        self.got: dict[int, Any] = {}
+        self.closed = False
+        # Steps in threads may ask at once; one Scoped may need another, hence reentrant.
+        self.lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._token = _scope.set(self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        try:
+            return self.stack is not None and bool(self.stack.__exit__(kind, error, trace))
+        finally:
+            self.closed = True
+            _scope.reset(self._token)
+
+    def enter(self, manager: AbstractContextManager[Any]) -> Any:
+        """Open it for the rest of the job; the lock is held."""
+        if self.stack is None:
+            self.stack = ExitStack()
+        return self.stack.enter_context(manager)
+
+
+def scope() -> AbstractContextManager[None]:
     """One job's scope: what its Scoped providers open is closed at the end, last opened first.
 
     An exception passes through them, so that a session can roll back. It is entered around an attempt, plain or async,
     in a context of its own; threads that the attempt starts with `asyncio.to_thread` belong to it.
     """
-    mine = _Scope()
-    token = _scope.set(mine)
-    try:
-        with mine.stack:
-            yield
-    finally:
-        mine.closed = True
-        _scope.reset(token)
+    return _Scope()
 
 
 class Scoped(providers.Provider[Any]):
@@ -101,7 +117,7 @@ class Scoped(providers.Provider[Any]):
             )
         with mine.lock:
             if id(self) not in mine.got:
-                mine.got[id(self)] = mine.stack.enter_context(self._manager(args, kwargs))
+                mine.got[id(self)] = mine.enter(self._manager(args, kwargs))
             return mine.got[id(self)]
 
     def _manager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

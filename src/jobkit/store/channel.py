@@ -62,6 +62,7 @@ class ClaimChannel:
         self._connection: Any = None
         self._unanswered: tuple[Script, Sequence[str], Sequence[Any]] | None = None
         self._owed: Batch | None = None
+        self._meanwhile: Callable[[], None] | None = None
 
     def claim(self, wants: Mapping[str, int], *, block: float) -> Batch:
         """Claim up to `wants` jobs of each queue; with `block` seconds, wait for a bell first.
@@ -78,10 +79,17 @@ class ClaimChannel:
             first = ("BLPOP", self._bells[0], *wanted, max(block, _BLOCK_AT_LEAST))
         return self._call(script("claim"), self._names, self._arguments(wants), first)
 
-    def advance(self, finished: Sequence[Finished], wants: Mapping[str, int]) -> Batch:
+    def advance(
+        self,
+        finished: Sequence[Finished],
+        wants: Mapping[str, int],
+        *,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Batch:
         """Finish a batch and claim up to `wants` jobs, in one call. Raises as `claim` does.
 
-        After an error the batch may be given again: a finish that was recorded answers as it did.
+        `meanwhile` is called once the call is on its way, so that the caller works while the server does; not where
+        it could not be sent. After an error the batch may be given again: a finish that was recorded answers as it did.
         """
         self._repeat_unanswered()
         queues = [follow.queue for done in finished for follow in done.follow_ups]
@@ -100,7 +108,16 @@ class ClaimChannel:
             args += ("" if done.terms is None else done.terms.of_finish(), len(follow_ups))
             for follow in follow_ups:
                 args += record(follow, place[follow.queue])
-        return self._with_owed(self._call(script("advance"), names, args, None))
+        faults: list[BaseException] = []
+        self._meanwhile = None if meanwhile is None else _guarded(meanwhile, faults)
+        try:
+            batch = self._with_owed(self._call(script("advance"), names, args, None))
+        finally:
+            self._meanwhile = None
+        if faults:
+            self._owed = batch
+            raise faults[0]
+        return batch
 
     def interrupt(self) -> None:
         """Wake a `claim` that waits, from any thread. It claims as it would have: give back what is not wanted."""
@@ -164,6 +181,9 @@ class ClaimChannel:
         connection = self._connection
         call = ("EVALSHA", script_.sha, len(names), *names, *args)
         connection.send_packed_command(connection.pack_commands([first, call] if first else [call]))
+        work, self._meanwhile = self._meanwhile, None
+        if work is not None:
+            work()
         try:
             if first:
                 try:
@@ -201,6 +221,18 @@ class ClaimChannel:
             enqueued_at.decode(errors="replace"),
             read_terms(terms) if terms else None,
         )
+
+
+def _guarded(work: Callable[[], None], faults: list[BaseException]) -> Callable[[], None]:
+    """The work, with what it raises put aside: the answer that is on its way has to be read first."""
+
+    def call() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised again once the answer is there
+            faults.append(error)
+
+    return call
 
 
 def _seconds(raw: bytes) -> float | None:

@@ -115,6 +115,8 @@ def _is_name(name: bytes) -> bool:
 
 def inflate(data: bytes) -> bytes:
     """RQ's `data` field without its compression; raises PickledJob, unread."""
+    if data.startswith(b"["):  # plain JSON: no zlib header begins so
+        return data
     try:
         text = zlib.decompress(data)
     except zlib.error:

@@ -102,7 +102,7 @@ class Fetcher(Part):
         while True:
             try:
                 batch = self._channel.claim(wants, block=block)
-            except (StoreUnavailable, StoreFull, UnsuitableServer) as error:  # a refusal may pass, as MISCONF does
+            except (StoreUnavailable, StoreFull, UnsuitableServer) as error:  # a refusal may pass: rights change
                 if self._patience.fresh:
                     log.warning("cannot claim; trying again", extra={"error": str(error)})
                 if self._stopping.wait(self._patience.wait()):
@@ -122,6 +122,16 @@ class _Pending:
     others: list[tuple[Attempt, Outcome]] = attrs.field(factory=list)
     freed: Counter[str] = attrs.field(factory=Counter)
     last: bool = False
+
+
+@attrs.define
+class _Brought:
+    """What a call brought and nobody has begun yet; its slots are taken until then."""
+
+    asked: float
+    wants: Mapping[str, int]
+    finished: Sequence[Attempt]
+    batch: Batch | None
 
 
 class Finisher(Part):
@@ -154,6 +164,7 @@ class Finisher(Part):
         self._on_stuck = on_stuck
         self._patience = Patience()
         self._stuck: set[int] = set()
+        self._brought: _Brought | None = None
         # Half of what is held at most (as many again may be claimed ahead): the other half runs meanwhile.
         self._most = min(BATCH, max(SMALL, slots.total))
 
@@ -164,12 +175,15 @@ class Finisher(Part):
         try:
             last = False
             while not last:
+                if self._brought is not None and self._dispatch.outbox.empty():
+                    self._hand_out()  # nothing to send first
                 pending = self._gather()
                 last = pending.last
                 for attempt, outcome in pending.others:
                     self._record(attempt, outcome)
                 if pending.finished or pending.freed:
                     self._advance(pending)
+            self._hand_out()
         finally:
             self._channel.close()
 
@@ -217,11 +231,20 @@ class Finisher(Part):
         asked = time.monotonic()
         wants = self._slots.reuse(pending.freed, self._dispatch.pace.ahead())
         batch = self._finish_and_claim(pending, wants)
-        rest = Counter(wants)
+        self._hand_out()  # where nothing could be sent
         if batch is not None:
             self._dispatch.pace.record(pending.freed, asked, time.monotonic())
-            rest -= self._dispatch.hand_out(batch.claimed, asked=asked)
-            self._told(pending.finished, set(batch.lost))
+        self._brought = _Brought(asked, wants, pending.finished, batch)
+
+    def _hand_out(self) -> None:
+        """Begin what the last call brought: while the next one is under way, or at once when there is none to send."""
+        brought, self._brought = self._brought, None
+        if brought is None:
+            return
+        rest = Counter(brought.wants)
+        if brought.batch is not None:
+            rest -= self._dispatch.hand_out(brought.batch.claimed, asked=brought.asked)
+            self._told(brought.finished, set(brought.batch.lost))
         if rest:
             self._slots.release(rest, unheard=self._on_freed)
 
@@ -232,8 +255,9 @@ class Finisher(Part):
             if not live and not wants:
                 return None
             try:
-                batch = self._channel.advance([_finished(a) for a in live], wants)
+                batch = self._channel.advance([_finished(a) for a in live], wants, meanwhile=self._hand_out)
             except (StoreUnavailable, StoreFull) as error:
+                self._hand_out()
                 if self._away(error):
                     return None
             except Exception:
