@@ -6,6 +6,7 @@ No message repeats the URL, nor what might be a part of its password.
 from __future__ import annotations
 
 import math
+import re
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlencode
 
@@ -120,6 +121,12 @@ def parse_address(url: str) -> Address:
     single = scheme.removesuffix("+sentinel")
     master = f"{single}://{user}{at}master/{database}{'?' + urlencode(options) if options else ''}"
     return Address(master, timeout, watched)
+
+
+def shown(url: str) -> str:
+    """The URL as people may see it: without passwords."""
+    url = re.sub(r"(://[^/?@:]*):.*@", r"\1:***@", url)
+    return re.sub(r"((?:^|[?&])\w*password=)[^&]*", r"\1***", url)
 
 
 def _check_options(scheme: str, options: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from jobkit.addresses import Address, Watched, parse_address
+from jobkit.addresses import Address, Watched, parse_address, shown
 from jobkit.config import Settings
 from jobkit.errors import ConfigurationError
 
@@ -81,6 +81,24 @@ def test_wrong_urls_are_told(url: str, told: str) -> None:
     assert "hidden" not in str(caught.value)
     with pytest.raises(ConfigurationError, match=told):
         Settings(redis_url=url)
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("redis://h:6379/0", "redis://h:6379/0"),
+        ("redis://:hidden@h/0", "redis://:***@h/0"),
+        ("redis://me:hid/d@en@h", "redis://me:***@h"),
+        ("unix:///s?db=1&password=hidden", "unix:///s?db=1&password=***"),
+        (
+            "redis+sentinel://a:b@h,i/s?sentinel_password=x&db=1",
+            "redis+sentinel://a:***@h,i/s?sentinel_password=***&db=1",
+        ),
+    ],
+)
+def test_shown(url: str, seen: str) -> None:
+    """What people see of a URL holds no password."""
+    assert shown(url) == seen
 
 
 def test_settings_take_sentinels() -> None:

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from jobkit.addresses import shown
 from jobkit.errors import ConfigurationError, JobkitError
 from jobkit.soak.account import Account, Evidence, Kill, Outage, account
 from jobkit.soak.audit import Audit
@@ -64,8 +65,8 @@ def soak(plan: Plan, *, tell: Callable[[str], None] = lambda _: None) -> Account
         size = audit.size()
         if size and not plan.foreign_data:
             raise ConfigurationError(
-                f"soak: expected an empty database, got one with {size} keys at {kit.redis_url}. A soak loads the "
-                "server and its workers sweep every queue there; say --yes where that is meant, or give an empty "
+                f"soak: expected an empty database, got one with {size} keys at {shown(kit.redis_url)}. A soak loads "
+                "the server and its workers sweep every queue there; say --yes where that is meant, or give an empty "
                 "database (redis://host:6379/15)"
             )
         return _Soak(plan, setup, server, audit, Feeder(kit, plan, run), tell).run()
