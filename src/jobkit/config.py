@@ -135,7 +135,7 @@ class Settings(BaseSettings):
         if not self.redis_url:
             if self.environment == "production":
                 raise ValueError(
-                    "redis_url: expected JOBKIT_REDIS_URL in production (redis://, rediss:// or unix://), got none; "
+                    f"redis_url: expected JOBKIT_REDIS_URL in production ({EXPECTED}), got none; "
                     "the server of one machine has to be asked for: embedded://",
                 )
             object.__setattr__(self, "redis_url", "embedded://")
