@@ -23,6 +23,7 @@ JobkitError
 ├── ScopeClosed (RuntimeError)           a Scoped provider was asked outside a job
 ├── StoreUnavailable (ConnectionError)   Redis did not answer
 ├── StoreFull                            Redis has no memory left; nothing was written
+├── ProcessDied                          the child process of an attempt ended before the attempt did
 └── Parked                               not for this worker's code: the job waits, no attempt is used
 Interruption (BaseException)             ends an attempt from outside; never swallow one
 ├── LostClaim                            another worker owns the job now
@@ -129,6 +130,10 @@ class StoreUnavailable(JobkitError, ConnectionError):
 
 class StoreFull(JobkitError):
     """Redis is at its memory limit and refused the write whole."""
+
+
+class ProcessDied(JobkitError):
+    """The child process that ran an attempt ended by itself; the message says how, and how much memory it had taken."""
 
 
 class Parked(JobkitError):

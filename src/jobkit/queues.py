@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import attrs
 
@@ -13,6 +13,10 @@ from jobkit.errors import ConfigurationError, DeclarationError, UnknownQueue, di
 from jobkit.policies import Retention, Retry
 from jobkit.timing import LONGEST, Seconds, seconds
 
+LEAST_MEMORY: Final = 2**20
+"""Bytes: a `max_memory` below this is a number of something else."""
+MAX_JOBS: Final = 1000
+
 
 def _name(value: str) -> str:
     return checks.name(value, "QueueSpec(name)")
@@ -20,6 +24,12 @@ def _name(value: str) -> str:
 
 def _timeout(value: Seconds) -> float:
     return seconds(value, "QueueSpec(timeout=)", above=0.0, most=LONGEST)
+
+
+def _isolation(_: object, __: attrs.Attribute[Any], value: object) -> None:
+    if value not in ("thread", "process"):
+        hint = did_you_mean(value, ("thread", "process")) if isinstance(value, str) else ""
+        raise DeclarationError(f"QueueSpec(isolation=): expected 'thread' or 'process', got {value!r}{hint}")
 
 
 @checks.spelt
@@ -33,6 +43,11 @@ class QueueSpec:
         timeout: seconds (or timedelta) that one attempt may take.
         retry: how often a failing job is tried.
         retention: how many ended jobs are kept.
+        isolation: "thread" runs a job in the worker's process (async processors on its event loop), "process" each in a
+            child process, which is killed at its timeout and takes no other job down when it dies.
+        max_memory: with "process": bytes; a child whose peak passed it is replaced after its job, and one that passes
+            twice as much is killed. None: no limit.
+        max_jobs: with "process": how many jobs a child runs before it is replaced.
 
     """
 
@@ -41,6 +56,21 @@ class QueueSpec:
     timeout: float = attrs.field(default=180.0, converter=_timeout, kw_only=True)
     retry: Retry = attrs.field(default=Retry(), validator=checks.a(Retry), kw_only=True)
     retention: Retention = attrs.field(default=Retention(), validator=checks.a(Retention), kw_only=True)
+    isolation: Literal["thread", "process"] = attrs.field(default="thread", validator=_isolation, kw_only=True)
+    max_memory: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(checks.at_least(LEAST_MEMORY)), kw_only=True
+    )
+    max_jobs: int = attrs.field(default=MAX_JOBS, validator=checks.at_least(1), kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse limits of a child where there is none."""
+        if self.isolation == "thread":
+            for option, given in (("max_memory", self.max_memory is not None), ("max_jobs", self.max_jobs != MAX_JOBS)):
+                if given:
+                    raise DeclarationError(
+                        f"QueueSpec({self.name!r}, {option}=): a limit of the child processes, and there are none; add "
+                        "isolation='process'",
+                    )
 
 
 class Override(Protocol):

@@ -31,7 +31,7 @@ from jobkit.worker.vanilla import NO_TERMS
 from jobkit.worker.verdicts import Budget, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from jobkit.jobs import ClaimPort
     from jobkit.queues import QueueSet
@@ -145,7 +145,7 @@ class Pipeline:
             self._read(attempt)
         except Exception as error:  # noqa: BLE001 - every error is an outcome
             attempt.started = attempt.ended = time.time()
-            attempt.decide(self._judge(attempt, error))
+            attempt.decide(self.judge(attempt, error))
         return attempt
 
     def run(self, attempt: Attempt) -> Outcome:
@@ -154,7 +154,7 @@ class Pipeline:
         try:
             outcome = contextvars.Context().run(self._run, attempt)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a processor does not end the worker
-            outcome = self._judge(attempt, error)
+            outcome = self.judge(attempt, error)
         attempt.ended = time.time()
         return outcome
 
@@ -167,7 +167,7 @@ class Pipeline:
             why = attempt.fence.why
             if why is not None and isinstance(error, asyncio.CancelledError):
                 error = why().with_traceback(error.__traceback__)
-            outcome = self._judge(attempt, error)
+            outcome = self.judge(attempt, error)
         attempt.ended = time.time()
         return outcome
 
@@ -212,31 +212,36 @@ class Pipeline:
         if attempt.call is not None:
             bind_contextvars(**attempt.log_fields())
             return self.vanilla.run(attempt)
-        route = self._routed(attempt)
-        job = self._bind(attempt, route)
+        route = self.routed(attempt)
+        job = self._bind(attempt)
         with di.scope():
             value = fence.run(route.call, job)
         return self._conclude(attempt, route, value)
 
     async def _arun(self, attempt: Attempt) -> Outcome:
-        route = self._routed(attempt)
-        job = self._bind(attempt, route)
+        route = self.routed(attempt)
+        job = self._bind(attempt)
         with di.scope():
             value = await route.call(job)
         return self._conclude(attempt, route, value)
 
-    def _routed(self, attempt: Attempt) -> Route:
+    def routed(self, attempt: Attempt) -> Route:
+        """The attempt's route, which `read` has found."""
         if attempt.route is None:
             raise TypeError("expected an attempt that read() has given a route")
         return attempt.route
 
-    def _bind(self, attempt: Attempt, route: Route) -> Job[Any]:
-        claimed, extra = attempt.claimed, attempt.extra
+    def _bind(self, attempt: Attempt) -> Job[Any]:
         bind_contextvars(**attempt.log_fields())
-        running_job.set(claimed.id)
-        payload = decode(route.payload, attempt.payload, attempt.version)
-        attempt.job = job = Job(
-            payload=payload,
+        running_job.set(attempt.claimed.id)
+        attempt.job = job = self.make_job(attempt)
+        return job
+
+    def make_job(self, attempt: Attempt) -> Job[Any]:
+        """What the processor sees. Raises CorruptJob or Parked for data that does not fit the payload's class."""
+        claimed, extra = attempt.claimed, attempt.extra
+        return Job(
+            payload=decode(self.routed(attempt).payload, attempt.payload, attempt.version),
             id=claimed.id,
             queue=claimed.queue,
             attempt=claimed.failed + 1,
@@ -246,7 +251,6 @@ class Pipeline:
             scheduled_for=extra.scheduled_for,
             port=self.make_port(attempt),
         )
-        return job
 
     def _conclude(self, attempt: Attempt, route: Route, value: Any) -> Outcome:
         result = route.processor.normalise(value)
@@ -263,7 +267,8 @@ class Pipeline:
         except JobkitError as error:
             raise Unrecoverable(f"the work is done, but a follow-up cannot be enqueued: {error}") from error
 
-    def _judge(self, attempt: Attempt, error: BaseException) -> Outcome:
+    def judge(self, attempt: Attempt, error: BaseException) -> Outcome:
+        """What an error means for the attempt's job."""
         parked = attempt.claimed.parked_ms
         parked_for = max(0.0, time.time() - parked / 1000) if parked else 0.0
         outcome = judge(error, self.budget(attempt), timeout=attempt.timeout, parked_for=parked_for)

@@ -69,6 +69,7 @@ class Dispatch:
         self.outbox: queue.SimpleQueue[Ending | None] = queue.SimpleQueue()
         self.threads: Executor
         self.loop: Executor
+        self.processes: Mapping[str, Executor] = {}
         self.watchdog: Watchdog
         self.keeper: LeaseKeeper
         self.give_back: GiveBack
@@ -109,7 +110,7 @@ class Dispatch:
         ready: list[Attempt] = []
         for attempt in attempts:
             if attempt.outcome is None:
-                attempt.fence = (self.loop if attempt.is_async else self.threads).fence()
+                attempt.fence = self._executor(attempt).fence()
                 ready.append(attempt)
             else:  # decided by reading it: parked, corrupt, unknown
                 attempt.over = True
@@ -127,7 +128,7 @@ class Dispatch:
         """An executor's attempt is over; called in the thread that ran it. The one to run next in its place."""
         self.outbox.put(attempt if attempt.decide(outcome) else Freed(attempt))
         following = self._permits.pass_on(attempt.claimed.queue)
-        if following is not None and following.is_async is not attempt.is_async:
+        if following is not None and self._executor(following) is not self._executor(attempt):
             self._start([following])
             return None
         return following
@@ -206,12 +207,17 @@ class Dispatch:
         return [each for each in claimed if each.token not in lost]
 
     def _start(self, attempts: Sequence[Attempt]) -> None:
-        in_threads = [each for each in attempts if not each.is_async]
-        on_loop = [each for each in attempts if each.is_async]
-        if in_threads:
-            self.threads.submit(in_threads)
-        if on_loop:
-            self.loop.submit(on_loop)
+        parts: dict[int, tuple[Executor, list[Attempt]]] = {}
+        for each in attempts:
+            executor = self._executor(each)
+            parts.setdefault(id(executor), (executor, []))[1].append(each)
+        for executor, part in parts.values():
+            executor.submit(part)
+
+    def _executor(self, attempt: Attempt) -> Executor:
+        """Where it runs: as its queue says, else as its processor does."""
+        executor = self.processes.get(attempt.claimed.queue) if self.processes else None
+        return executor or (self.loop if attempt.is_async else self.threads)
 
     def _return(self, claimed: Sequence[Claimed]) -> None:
         if not claimed:

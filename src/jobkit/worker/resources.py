@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 from jobkit.container import ContainerArg, open_container
 
 if TYPE_CHECKING:
     from jobkit.worker.executors import LoopExecutor
+
+log = logging.getLogger("jobkit.worker")
 
 
 class Resources:
@@ -41,6 +45,21 @@ class Resources:
             self._loop.call(self._leave())
         else:
             self._opening.__exit__(None, None, None)
+
+    def close_within(self, timeout: float) -> None:
+        """Close it, in a thread of its own: an application's closing may hang, and the worker has to end."""
+
+        def close() -> None:
+            try:
+                self.close()
+            except Exception:
+                log.exception("closing the container failed")
+
+        closing = threading.Thread(target=close, name="jobkit-closing", daemon=True)
+        closing.start()
+        closing.join(timeout)
+        if closing.is_alive():
+            log.error("the container does not close; leaving it", extra={"waited_s": timeout})
 
     async def _enter(self) -> Any:
         loop = asyncio.get_running_loop()

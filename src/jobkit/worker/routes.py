@@ -33,13 +33,15 @@ class Route:
 class Routes:
     """The routes of a registry over an open container.
 
+    With `called=False` they only tell which processor a job has: it is called elsewhere, and no view is made here.
+
     Raises DeclarationError and MissingProvider for views that the container cannot fill.
     """
 
-    def __init__(self, registry: ProcessorRegistry, container: Any) -> None:
+    def __init__(self, registry: ProcessorRegistry, container: Any, *, called: bool = True) -> None:
         self._registry = registry
         processors = registry.processors()
-        asked = [found for each in processors if (found := each.protocols()) is not None]
+        asked = [found for each in processors if called and (found := each.protocols()) is not None]
         make_view = build_view(container, *asked) if asked else None
         self._routes: dict[str, Route] = {}
         for processor in processors:

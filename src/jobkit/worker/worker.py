@@ -27,6 +27,7 @@ from jobkit.worker.dispatch import Dispatch
 from jobkit.worker.executors import LoopExecutor, ThreadExecutor
 from jobkit.worker.held import Held
 from jobkit.worker.hooks import Hooks
+from jobkit.worker.isolation import Isolation
 from jobkit.worker.lease import LeaseKeeper
 from jobkit.worker.loop import Fetcher, Finisher
 from jobkit.worker.peek import Peeker
@@ -128,6 +129,7 @@ class Worker:
         self._slots = Slots(self._capacity)
         self._held = Held()
         self._hooks = Hooks(on_completed, on_failed, on_crash=self._crashed)
+        self._isolation = Isolation(specs, worker=self.name, hooks=bool(on_completed or on_failed))
         self._envelopes = Envelopes(queues, settings.max_payload)
         self._container = container
         self._grace = grace
@@ -185,7 +187,8 @@ class Worker:
         try:
             self._open()
         except BaseException:
-            self._close_container()
+            self._isolation.end(LAST_CALLS)
+            self._resources.close_within(LAST_CALLS)
             self._loop.stop()
             self._loop.join(LAST_CALLS)
             raise
@@ -263,6 +266,15 @@ class Worker:
             self._held, claims.renew, lease=self._settings.lease, on_lost=dispatch.lost, on_crash=crashed
         )
         dispatch.threads, dispatch.loop = self._threads, self._loop
+        dispatch.processes = self._isolation.build(
+            pipeline,
+            self._store,
+            self._settings,
+            self._all_queues,
+            self._registry,
+            self._container,
+            on_end=dispatch.ended,
+        )
         dispatch.watchdog, dispatch.keeper = self._watchdog, self._keeper
         dispatch.give_back = GiveBack(dispatch.return_unbegun, on_crash=crashed)
         self._resources = Resources(self._container, self._loop)
@@ -290,13 +302,15 @@ class Worker:
         self._parts: list[Part] = [*self._helpers, self._finisher, self._fetcher]
 
     def _open(self) -> None:
-        if self._resources.needs_loop:
+        here = not self._isolation.whole  # where all jobs run in children, these alone open the container
+        if here and self._resources.needs_loop:
             self._loop.start()
-        routes = Routes(self._registry, self._resources.open())
+        routes = Routes(self._registry, self._resources.open() if here else None, called=here)
         self._pipeline.routes = routes
-        if routes.any_async and not self._resources.needs_loop:
+        if here and routes.any_async and not self._resources.needs_loop:
             self._loop.start()
         self._threads.start()
+        self._isolation.start()
         self._sweeps.publish(self._claims.rules)
         self._presence.birth()
 
@@ -348,6 +362,7 @@ class Worker:
 
     def _close(self, left: list[Attempt]) -> None:
         self._threads.stop()
+        self._isolation.end(LAST_CALLS)
         stray = [attempt for attempt in left if not attempt.is_async and not attempt.over]
         if not stray and self._slots.stuck == 0:
             self._threads.join(LAST_CALLS)
@@ -357,7 +372,7 @@ class Worker:
         for part in (self._fetcher, *self._helpers):
             part.join(max(0.0, end - time.monotonic()))
         self._loop.cancel()
-        self._close_container()
+        self._resources.close_within(LAST_CALLS)
         self._pipeline.vanilla.close()
         self._loop.stop()
         ended = self._loop.join(LAST_CALLS)
@@ -366,21 +381,6 @@ class Worker:
             self._presence.death()
         except JobkitError as error:
             log.warning("could not unregister; the registration runs out by itself", extra={"error": str(error)})
-
-    def _close_container(self) -> None:
-        """Close it, in a thread of its own: an application's closing may hang, and the worker has to end."""
-
-        def close() -> None:
-            try:
-                self._resources.close()
-            except Exception:
-                log.exception("closing the container failed")
-
-        closing = threading.Thread(target=close, name="jobkit-closing", daemon=True)
-        closing.start()
-        closing.join(LAST_CALLS)
-        if closing.is_alive():
-            log.error("the container does not close; leaving it", extra={"waited_s": LAST_CALLS})
 
     def _put_back(self, left: list[Attempt]) -> None:
         """Return what did not end, as the last call. In a host process what cannot be ended goes on: not returned."""
