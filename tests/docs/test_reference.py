@@ -157,13 +157,22 @@ def test_scripts_and_keys() -> None:
         assert f"`{name}`" in page, name
 
 
-def test_contract_cites_tests() -> None:
-    """Each test that the contract cites exists."""
-    cited = re.findall(r"`(tests/[\w/.-]+\.py)::(\w+)`", text("explanation/contract.md"))
+@pytest.mark.parametrize("page", ["explanation/contract.md", "reference/rq.md"])
+def test_cited_tests(page: str) -> None:
+    """Each test that the contract or the table of RQ's features cites exists."""
+    cited = re.findall(r"`(tests/[\w/.-]+\.py)::(\w+)`", text(page))
     assert cited
     for path, name in cited:
         functions = ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
         assert name in {each.name for each in functions if isinstance(each, ast.FunctionDef)}, (path, name)
+
+
+def test_rq_features() -> None:
+    """Each row of the tables of RQ's features names a test."""
+    rows = re.findall(r"^\| (?!---|feature |command |what )(.+) \|$", text("reference/rq.md"), re.MULTILINE)
+    assert len(rows) > 30
+    for each in rows:
+        assert re.search(r"`tests/[\w/.-]+\.py::\w+`$", each), each
 
 
 @pytest.mark.parametrize("command", CONSOLE)

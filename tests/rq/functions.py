@@ -10,18 +10,22 @@ from redis import Redis
 
 
 def tell(connection: Redis, what: str) -> None:
+    """Tell what was seen."""
     connection.rpush("told", what)
 
 
 def double(n: int) -> int:
+    """Give twice the number."""
     return 2 * n
 
 
 def fail(message: str = "no") -> None:
+    """Raise."""
     raise ValueError(message)
 
 
 def nothing_json() -> object:
+    """Give what JSON cannot hold."""
     return object()
 
 
@@ -35,17 +39,19 @@ def current() -> dict[str, Any]:
 
 
 def again(most: int, *intervals: int) -> rq.Retry:
+    """Ask for a retry by returning one."""
     return rq.Retry(most, interval=list(intervals) or 0)
 
 
 def spin(seconds: float) -> None:
-    """Run Python code, where an interruption lands; say that it has begun."""
+    """Call `turn`."""
     job = rq.get_current_job()
     assert job is not None
     turn(job.connection, seconds)
 
 
 def turn(connection: Redis, seconds: float) -> None:
+    """Run Python code, where an interruption lands; tell first that it has begun."""
     tell(connection, "spinning")
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -53,6 +59,7 @@ def turn(connection: Redis, seconds: float) -> None:
 
 
 def ran(name: str) -> str:
+    """Tell that it ran, and in which kind of thread."""
     job = rq.get_current_job()
     assert job is not None
     tell(job.connection, f"ran {name} in {threading.current_thread().name[:10]}")
@@ -60,22 +67,27 @@ def ran(name: str) -> str:
 
 
 def succeeded(job: rq.job.Job, connection: Redis, result: object) -> None:
+    """Be an on_success callback."""
     tell(connection, f"success {job.id} {result!r}")
 
 
 def failed(
     job: rq.job.Job, connection: Redis, kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
+    """Be an on_failure callback."""
     tell(connection, f"failure {job.id} {kind.__name__}: {error}")
 
 
 def stopped(job: rq.job.Job, connection: Redis) -> None:
+    """Be an on_stopped callback."""
     tell(connection, f"stopped {job.id}")
 
 
 def bad_callback(job: rq.job.Job, connection: Redis, *_: object) -> None:
+    """Raise, as a callback."""
     raise RuntimeError("the callback broke")
 
 
 def slow_callback(job: rq.job.Job, connection: Redis, *_: object) -> None:
+    """Take long, as a callback."""
     turn(connection, 30)

@@ -9,6 +9,7 @@ from tests.rq.conftest import FUNCTIONS, Side
 
 
 def callback(name: str, timeout: int | None = None) -> Callback:
+    """Name one of the functions beside this file."""
     return Callback(f"{FUNCTIONS}.{name}", timeout=timeout)
 
 

@@ -41,7 +41,7 @@ def test_a_short_list_begins_with_its_first(world: World) -> None:
 
 
 def test_retries_used_up(side: Side) -> None:
-    """After the last retry the job is a dead letter with every attempt's result; a retry by hand has all of them again."""
+    """After the last retry the job is a dead letter, with the result of every attempt."""
     job = side.enqueue("fail", retry=Retry(max=2))
     side.start()
     with pytest.raises(JobFailed):

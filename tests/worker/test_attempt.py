@@ -329,7 +329,11 @@ def test_vanilla_calls_need_leave() -> None:
 )
 def test_vanilla_calls_end_as_others(function: str, args: list[int], delay: float | None, message: str) -> None:
     """A plain function that raises is retried as RQ's retries say; one that cannot be run or read is for good."""
-    claimed = changed(data=json.dumps([function, None, args, {}]).encode(), extra=b"", terms=Terms(retries_left=1, retry_intervals=[100]))
+    claimed = changed(
+        data=json.dumps([function, None, args, {}]).encode(),
+        extra=b"",
+        terms=Terms(retries_left=1, retry_intervals=[100]),
+    )
     outcome = attempted(pipeline(functions=("*",)), claimed)[1]
     assert isinstance(outcome, Failed)
     assert outcome.delay == delay

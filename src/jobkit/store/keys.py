@@ -130,6 +130,11 @@ class Keys:
         return self._of("suspended")
 
     @property
+    def rate_limits(self) -> str:
+        """RQ's set of the rate limits that jobs wait for."""
+        return self._of("rl-keys")
+
+    @property
     def specs(self) -> str:
         """Hash queue -> JSON of the rules a sweep needs, so that any process can sweep any queue."""
         return self._of("jk:specs")

@@ -1,7 +1,7 @@
 """RQ's own Job object of a running vanilla job: what `rq.get_current_job()` gives its function and its callbacks get.
 
-Everything here goes through RQ's public API, with the JSON serializer. rq is imported when the first vanilla job runs: a
-worker without any does not pay for it. The connections are not the worker's own, because an interruption may cut an
+Everything here goes through RQ's public API, with the JSON serializer. rq is imported when the first vanilla job runs:
+a worker without any does not pay for it. The connections are not the worker's own, because an interruption may cut an
 exchange of the function's in half.
 """
 
@@ -39,7 +39,7 @@ class AskedAgain:
         return float(self.intervals[min(returned, len(self.intervals) - 1)]) if self.intervals else 0.0
 
 
-def asked_again(value: object) -> AskedAgain | None:
+def asked_again(value: Any) -> AskedAgain | None:
     """What a function's value asks for, where it is an `rq.Retry`."""
     module = sys.modules.get("rq.job")  # whoever returns one has imported it
     if module is None or not isinstance(value, module.Retry):
@@ -104,3 +104,19 @@ class RqJobs:
             if self._own is None:
                 self._own = self._store.another()
             return self._own.client
+
+
+def give_slots_on(store: Store) -> None:
+    """Give the rate-limit slots of jobs that have ended to those that wait for them.
+
+    RQ's workers do so after each job. This is what their maintenance does for slots that were left over: RQ's own
+    scripts, each checking the job's status again, so any number of callers may do it at once. Raises StoreUnavailable.
+    """
+    from rq.rate_limit import RateLimitRegistry  # noqa: PLC0415 - see the module's docstring
+
+    client: Any = store.client
+    try:
+        for registry in RateLimitRegistry.all(client):
+            registry.cleanup()
+    except (RedisError, OSError) as error:
+        raise explain(error, "giving rate-limit slots on") from error

@@ -15,6 +15,7 @@ from jobkit.store.codec import pack_error
 from jobkit.store.connection import Operation, Store
 from jobkit.store.operations import blocks, bookkeep
 from jobkit.store.records import QueueRules
+from jobkit.store.rq_jobs import give_slots_on
 from jobkit.store.scripting import script
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class Sweeps:
         report = SweepReport(unreadable=unreadable)
         for queue in [*rules, *unreadable]:
             report = self._sweep_queue(queue, rules.get(queue), report)
+        if self.store.run(Operation(None, (), ("EXISTS", keys.rate_limits), int)):
+            give_slots_on(self.store)
         return report
 
     def promote(self, queue: str) -> int:
