@@ -1,4 +1,4 @@
-"""The jobs of the benchmarks: as small as a job can be, as a thread's, as the event loop's, and as RQ's."""
+"""The jobs of the benchmarks: as small as can be, as a thread's, the event loop's, a child process's, and as RQ's."""
 
 from jobkit import Job, JobKit, Payload, QueueSpec, Settings, processor
 
@@ -19,6 +19,14 @@ class AsyncNoop(Payload, name="bench.async-noop", queue="bench"):
     event: str = "invoice.paid"
 
 
+class ProcessNoop(Payload, name="bench.process-noop", queue="bench-process"):
+    """Nothing, in a child process."""
+
+    value: int
+    user: str = "u-104233"
+    event: str = "invoice.paid"
+
+
 @processor(Noop)
 def noop(job: Job[Noop]) -> None:
     """Do nothing."""
@@ -26,6 +34,11 @@ def noop(job: Job[Noop]) -> None:
 
 @processor(AsyncNoop)
 async def async_noop(job: Job[AsyncNoop]) -> None:
+    """Do nothing."""
+
+
+@processor(ProcessNoop)
+def process_noop(job: Job[ProcessNoop]) -> None:
     """Do nothing."""
 
 
@@ -37,6 +50,9 @@ def kit(url: str, slots: int) -> JobKit:
     """Give a kit with everything on that a user has by default."""
     return JobKit(
         Settings(redis_url=url),
-        queues=[QueueSpec("bench", concurrency=slots)],
-        processors=[noop, async_noop],
+        queues=[
+            QueueSpec("bench", concurrency=slots),
+            QueueSpec("bench-process", concurrency=slots, isolation="process"),
+        ],
+        processors=[noop, async_noop, process_noop],
     )

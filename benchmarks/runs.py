@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from benchmarks.app import AsyncNoop, Noop, kit, rq_noop
+from benchmarks.app import AsyncNoop, Noop, ProcessNoop, kit, rq_noop
 
 SAMPLES = 0.005
 """Seconds between two looks at how much is left: a look costs the server two short commands."""
@@ -52,16 +52,18 @@ def enqueue_one(url: str, jobs: int, slots: int) -> dict[str, float]:
         return {"jobs_per_s": jobs / (time.perf_counter() - began)}
 
 
-def drain(url: str, jobs: int, slots: int, payload: type[Noop | AsyncNoop]) -> dict[str, float]:
-    """Drain a backlog with one worker in this process."""
+def drain(
+    url: str, jobs: int, slots: int, payload: type[Noop | AsyncNoop | ProcessNoop], queue: str = "bench"
+) -> dict[str, float]:
+    """Drain a backlog of one queue with one worker in this process, and in its children."""
     with kit(url, slots) as each:
         each.enqueue_many([payload(value=n) for n in range(jobs)])
         client = redis.Redis.from_url(url)
-        worker = each.worker()
+        worker = each.worker(queue)
         before = counters(client)
         cpu, began = time.process_time(), time.perf_counter()
         worker.start()
-        while not drained(client, "bench"):
+        while not drained(client, queue):
             time.sleep(SAMPLES)
         took, cpu = time.perf_counter() - began, time.process_time() - cpu
         after = counters(client)
@@ -86,14 +88,33 @@ def drain_async(url: str, jobs: int, slots: int) -> dict[str, float]:
     return drain(url, jobs, slots, AsyncNoop)
 
 
+def drain_process(url: str, jobs: int, slots: int) -> dict[str, float]:
+    """Drain with a child process a slot; they start within the time, and their CPU is not counted."""
+    return drain(url, jobs, slots, ProcessNoop, "bench-process")
+
+
 def rq_simple(url: str, jobs: int, _slots: int) -> dict[str, float]:
     """Drain with rq's SimpleWorker, which runs one job at a time."""
-    from rq import Queue, SimpleWorker
+    from rq import SimpleWorker
+
+    return drain_rq(url, jobs, SimpleWorker)
+
+
+def rq_forking(url: str, jobs: int, _slots: int) -> dict[str, float]:
+    """Drain with rq's Worker, which forks a process for each job, one at a time."""
+    from rq import Worker
+
+    return drain_rq(url, jobs, Worker)
+
+
+def drain_rq(url: str, jobs: int, kind: type[Any]) -> dict[str, float]:
+    """Drain with one of rq's workers."""
+    from rq import Queue
 
     client = redis.Redis.from_url(url)
     queue = Queue("rq", connection=client, serializer="json")
     queue.enqueue_many([Queue.prepare_data(rq_noop, (n, "u-104233", "invoice.paid"), timeout=180) for n in range(jobs)])
-    worker = SimpleWorker([queue], connection=client, serializer="json")
+    worker = kind([queue], connection=client, serializer="json")
     before, cpu, began = counters(client), time.process_time(), time.perf_counter()
     worker.work(burst=True, logging_level="WARNING")
     took, cpu = time.perf_counter() - began, time.process_time() - cpu
@@ -112,7 +133,9 @@ RUNS: dict[str, Callable[[str, int, int], dict[str, float]]] = {
     "enqueue-one": enqueue_one,
     "drain-threads": drain_threads,
     "drain-async": drain_async,
+    "drain-process": drain_process,
     "rq-simple": rq_simple,
+    "rq-forking": rq_forking,
 }
 
 if __name__ == "__main__":

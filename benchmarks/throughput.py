@@ -13,7 +13,15 @@ import sys
 
 from benchmarks.servers import private_server
 
-PLAN = {"enqueue-bulk": 1.0, "enqueue-one": 0.25, "drain-threads": 1.0, "drain-async": 1.0, "rq-simple": 0.05}
+PLAN = {
+    "enqueue-bulk": 1.0,
+    "enqueue-one": 0.25,
+    "drain-threads": 1.0,
+    "drain-async": 1.0,
+    "drain-process": 0.5,
+    "rq-simple": 0.05,
+    "rq-forking": 0.02,
+}
 """What is measured, and with which share of the jobs (the slow ones with fewer)."""
 BASE = "rq-simple"
 LIMIT = 600
