@@ -125,7 +125,7 @@ class ScopeClosed(JobkitError, RuntimeError):
 
 
 class StoreUnavailable(JobkitError, ConnectionError):
-    """Redis did not answer in time or refused the connection."""
+    """Redis did not answer in time, refused the connection, or takes no such calls now; the message says which."""
 
 
 class StoreFull(JobkitError):
