@@ -83,6 +83,12 @@ def stopped(job: rq.job.Job, connection: Redis) -> None:
     tell(connection, f"stopped {job.id}")
 
 
+def waiting_callback(job: rq.job.Job, connection: Redis, *_: object) -> None:
+    """Go on only when the test says so, where no interruption lands."""
+    tell(connection, "waiting")
+    connection.blpop(["go"], timeout=4)
+
+
 def bad_callback(job: rq.job.Job, connection: Redis, *_: object) -> None:
     """Raise, as a callback."""
     raise RuntimeError("the callback broke")

@@ -53,6 +53,19 @@ def test_on_stopped(side: Side) -> None:
     assert side.redis.llen("told") == 0
 
 
+def test_on_stopped_that_hangs(side: Side) -> None:
+    """An on_stopped that goes on beyond its grace is given up: the job is stopped, and not retried."""
+    job = side.enqueue("spin", 30, on_stopped=callback("waiting_callback"), retry=Retry(max=3))
+    side.start(grace=0.2)
+    assert side.told() == ["spinning"]
+    send_stop_job_command(side.redis, job.id, serializer="json")
+    assert side.told() == ["waiting"]
+    with pytest.raises(JobCancelled):
+        side.result(job.id)
+    assert side.fetch(job.id).get_status() == "stopped"
+    side.redis.rpush("go", "on")
+
+
 @pytest.mark.parametrize("name", ["on_success", "on_failure", "on_stopped"])
 def test_a_callback_needs_leave(side: Side, name: str) -> None:
     """A job with a callback that the settings do not allow is refused before its function runs."""

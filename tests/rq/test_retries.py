@@ -23,6 +23,7 @@ def test_waits_are_rqs(side: Side) -> None:
     assert line.next == "again in 60.0 s"
     found = side.fetch(job.id)
     assert (found.get_status(), found.retries_left) == ("scheduled", 1)
+    assert side.bench.client.handle(job.id).status().attempts == 3
 
 
 def test_a_short_list_begins_with_its_first(world: World) -> None:
@@ -49,6 +50,7 @@ def test_retries_used_up(side: Side) -> None:
     kinds = [result.type for result in side.fetch(job.id).results()]
     assert kinds == [Result.Type.FAILED, Result.Type.RETRIED, Result.Type.RETRIED]
     assert side.fetch(job.id).retries_left == 0
+    assert side.bench.client.handle(job.id).status().attempts == 3
 
 
 def test_a_new_life_has_all_retries(world: World) -> None:

@@ -50,6 +50,7 @@ _READ: Final = (
     "ended_at",
     "timeout",
     "jk_timeout",
+    "retries_left",
 )
 
 
@@ -222,7 +223,7 @@ def job_fields(job_id: str, hash_: Mapping[str, bytes | None], due: bytes | None
         name=name,
         data=data,
         failed=number("jk_failed"),
-        attempts=extra.attempts if extra else 1,
+        attempts=extra.attempts if extra else _vanilla_attempts(hash_),
         epoch=number("jk_epoch"),
         rescues=number("jk_rescues"),
         tags=extra.tags if extra else {},
@@ -237,6 +238,12 @@ def job_fields(job_id: str, hash_: Mapping[str, bytes | None], due: bytes | None
         due_at=_seconds(due),
         timeout=_timeout(hash_),
     )
+
+
+def _vanilla_attempts(hash_: Mapping[str, bytes | None]) -> int:
+    """The attempts that a plain RQ client's job has in all: those behind it, this one or the next, RQ's retries."""
+    failed, left = (max(0, _number(hash_.get(name), int, 0)) for name in ("jk_failed", "retries_left"))
+    return max(1, failed + left + (hash_.get("status") != b"failed"))
 
 
 def _progress(raw: bytes | None) -> tuple[float, str] | None:

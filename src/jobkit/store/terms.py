@@ -1,8 +1,8 @@
 """What a plain RQ client asked for besides the call: retries, repeats, times to live, callbacks. Pure.
 
 RQ keeps each in a field of the job's hash (read from rq 3.0's `Job.restore`); a claim hands them out for jobs that are
-not jobkit's own, in the order of the table TERMS in scripts/lib/claim.lua. A field that cannot be read counts as absent:
-somebody else wrote it.
+not jobkit's own, in the order of the table TERMS in scripts/lib/claim.lua. A field that cannot be read counts as
+absent: somebody else wrote it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _LONGEST: Final = 2**31 - 1
 
 @attrs.frozen
 class Callback:
-    """A function to call when the job has ended so, by its dotted name, and the seconds it may take (None: no limit)."""
+    """A function to call when the job has ended so, by its dotted name, and the seconds it may take.
+
+    A timeout of None is no limit.
+    """
 
     function: str
     timeout: float | None
