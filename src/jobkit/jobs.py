@@ -292,10 +292,13 @@ class Job(Generic[P_co]):
             message: what it is doing.
 
         Raises:
-            DeclarationError: the percent is no number from 0 to 100.
+            DeclarationError: the percent is no number from 0 to 100, or the message is no text.
             LostClaim: another worker owns the job now.
 
         """
+        given: object = message
+        if not isinstance(given, str):
+            raise DeclarationError(f"job.progress(percent, message): expected a message (str), got {message!r:.200}")
         self._port.progress(checks.number(percent, "job.progress(percent)", least=0, most=100), message)
 
     def enqueue(self, item: Payload[object] | Draft[object], /) -> str:

@@ -8,6 +8,7 @@ import pytest
 import redis
 from redis.exceptions import (
     BusyLoadingError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -188,7 +189,8 @@ def test_silent_server() -> None:
         (BusyLoadingError("x"), StoreUnavailable),
         (ReadOnlyError("x"), StoreUnavailable),
         (OSError("x"), StoreUnavailable),
-        (ResponseError("NOPERM"), UnsuitableServer),
+        (ResponseError("NOPERM this user has no permissions"), StoreUnavailable),
+        (ResponseError("WRONGTYPE Operation against a key"), UnsuitableServer),
         (ResponseError("BUSYGROUP Consumer Group name already exists"), UnsuitableServer),
         (ResponseError("MISCONF Redis is configured to save RDB snapshots, but"), StoreUnavailable),
         (
@@ -197,6 +199,8 @@ def test_silent_server() -> None:
         ),
         (ResponseError("Error running script: @user_script:5: -READONLY You can't write"), StoreUnavailable),
         (ResponseError("NOREPLICAS Not enough good replicas to write."), StoreUnavailable),
+        (NoPermissionError("User worker has no permissions to run the 'evalsha' command"), StoreUnavailable),
+        (ResponseError("NOAUTH Authentication required."), StoreUnavailable),
         (ResponseError("MASTERDOWN Link with MASTER is down"), StoreUnavailable),
         (ResponseError("BUSY Redis is busy running a script."), StoreUnavailable),
         (ResponseError("UNBLOCKED force unblock from blocking operation"), StoreUnavailable),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import (
     BusyLoadingError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 # Redis 7 begins an error that arose in a script with its code; 6.2 has it in the middle, behind a dash.
-_CODE: Final = re.compile(r"(?:^|-)(OOM|MISCONF|NOREPLICAS|READONLY|LOADING|MASTERDOWN|BUSY|UNBLOCKED)\b")
+_CODE: Final = re.compile(r"(?:^|-)(OOM|MISCONF|NOREPLICAS|READONLY|LOADING|MASTERDOWN|BUSY|UNBLOCKED|NOPERM|NOAUTH)\b")
 _PASSING: Final = {
     "MISCONF": "it cannot write to its disk, and takes no writes until it can: mend its disk (its log has the reason)",
     "NOREPLICAS": "fewer replicas follow it than its min-replicas-to-write asks for, so it takes no writes",
@@ -33,9 +34,12 @@ _PASSING: Final = {
     "LOADING": "it is reading its data after a start",
     "MASTERDOWN": "it is a replica whose master is away",
     "BUSY": "a script that somebody started does not end: SCRIPT KILL ends it",
+    "NOPERM": "its ACL does not let this user do it; grant the user RQ's key prefix, scripts and channels",
+    "NOAUTH": "it wants a password: JOBKIT_REDIS_URL has to carry one",
     "UNBLOCKED": "it has become a replica: after a failover JOBKIT_REDIS_URL has to lead to the new master",
 }
-"""Refusals of a whole call that pass: nothing was written, and the same call may succeed later."""
+"""Refusals that pass, by themselves or when somebody mends the server: the same call may succeed later, so nobody throws
+away what it was to record."""
 
 
 def refusal(error: Exception) -> str | None:
@@ -44,6 +48,8 @@ def refusal(error: Exception) -> str | None:
         return "READONLY"
     if isinstance(error, OutOfMemoryError):
         return "OOM"
+    if isinstance(error, NoPermissionError):
+        return "NOPERM"
     found = _CODE.search(str(error)) if isinstance(error, ResponseError) else None
     return found[1] if found is not None else None
 
