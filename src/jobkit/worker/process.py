@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import pickle
+import select
 import signal
 import threading
 import time
@@ -93,6 +94,10 @@ class JobProcess:
     def __init__(self, nursery: Nursery, packed: bytes, *, max_memory: int | None) -> None:
         self._gate = nursery.gate
         self._process, self._channel, self._held = nursery.start(packed)
+        # Kept, since making one for each job costs as much as the rest of the exchange.
+        self._poll = select.poll()
+        self._poll.register(self._channel.fileno(), select.POLLIN)
+        self._poll.register(self._process.sentinel, select.POLLIN)
         self._hard = None if max_memory is None else HARD * max_memory
         self._dead = False
         self._orphan = False
@@ -119,8 +124,6 @@ class JobProcess:
 
     def give(self, claimed: Claimed) -> bool:
         """Let it begin an attempt; False when it had died, and has begun nothing."""
-        if self._has_ended():
-            return False
         self.busy = True
         try:
             self._channel.send_bytes(pickle.dumps(claimed))
@@ -175,9 +178,8 @@ class JobProcess:
         """What it says; None when it died, or the deadline came."""
         pause = FIRST_LOOK
         while True:
-            watched = [self._channel] if self._orphan else [self._channel, self._process.sentinel]
-            ready = wait(watched, pause)
-            if self._channel in ready:
+            ready = [descriptor for descriptor, _ in self._poll.poll(pause * 1000)]
+            if self._channel.fileno() in ready:
                 try:
                     said: object = pickle.loads(self._channel.recv_bytes())  # noqa: S301 - our own child
                 except (EOFError, OSError):  # also in the middle of a word
@@ -208,6 +210,7 @@ class JobProcess:
             return False
         if _lives(self.pid):
             self._orphan = True
+            self._poll.unregister(self._process.sentinel)
             return False
         return True
 
