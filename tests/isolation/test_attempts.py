@@ -128,3 +128,13 @@ def test_threads_and_processes_together(isolated: Callable[..., Any]) -> None:
     b.start(run, here)
     assert b.result(Run()) != os.getpid()
     assert b.result(Here()) == os.getpid()
+
+
+def test_jobs_of_rq_clients(isolated: Callable[..., Any]) -> None:
+    """A job of a plain RQ client runs in a child too."""
+    from rq import Queue
+
+    b = isolated()
+    b.start(rq_functions=("os.*",))
+    job = Queue("q", connection=b.bench.store.client, serializer="json").enqueue("os.getpid")
+    assert b.bench.client.known(job.id, None).result(10) != os.getpid()
