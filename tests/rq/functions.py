@@ -1,5 +1,6 @@
 """What plain RQ clients call in these tests. Each tells what it saw in the list `told`."""
 
+import os
 import threading
 import time
 from types import TracebackType
@@ -17,6 +18,13 @@ def tell(connection: Redis, what: str) -> None:
 def double(n: int) -> int:
     """Give twice the number."""
     return 2 * n
+
+
+def pid() -> int:
+    """Say in which process it runs."""
+    job = rq.get_current_job()
+    assert job is not None
+    return os.getpid()
 
 
 def fail(message: str = "no") -> None:

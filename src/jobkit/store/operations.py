@@ -242,7 +242,8 @@ def job_fields(job_id: str, hash_: Mapping[str, bytes | None], due: bytes | None
 
 def _vanilla_attempts(hash_: Mapping[str, bytes | None]) -> int:
     """The attempts that a plain RQ client's job has in all: those behind it, this one or the next, RQ's retries."""
-    failed, left = (max(0, _number(hash_.get(name), int, 0)) for name in ("jk_failed", "retries_left"))
+    failed: int = max(0, _number(hash_.get("jk_failed"), int, 0))
+    left: int = max(0, _number(hash_.get("retries_left"), int, 0))
     return max(1, failed + left + (hash_.get("status") != b"failed"))
 
 

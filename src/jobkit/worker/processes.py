@@ -238,7 +238,9 @@ class ProcessExecutor:
         outcome = answer.outcome
         if isinstance(outcome, Failed):
             # A queue's function for its waits is here.
-            delay = None if outcome.delay is None else next_delay(self._pipeline.budget(attempt))
+            delay = outcome.delay
+            if delay is not None and not outcome.asked:
+                delay = next_delay(self._pipeline.budget(attempt))
             outcome = attrs.evolve(outcome, delay=delay, raised=open_error(answer.raised, outcome.error))
         return outcome
 

@@ -62,14 +62,14 @@ class FetchesJobs(Protocol):
         ...
 
 
-@attrs.frozen
+@attrs.define
 class Vanilla:
     """Runs vanilla jobs.
 
     Args:
         jobs: where RQ's views of them come from.
         allowed: patterns of the functions that may be called, as a job's function or as a callback.
-        extend: told when an attempt's timeout has been set anew.
+        extend: told when an attempt's timeout has been set anew; a worker's watchdog, where there is one.
 
     """
 

@@ -75,8 +75,7 @@ class Worker:
 
     Args:
         store: where the jobs are.
-        settings: lease, shutdown_timeout (seconds), rq_functions (patterns of what vanilla jobs may call), max_payload,
-            environment.
+        settings: lease, shutdown_timeout (seconds), rq_functions (what vanilla jobs may call), max_payload, environment.
         queues: the kit's queues.
         registry: the processors.
         container: what `JobKit(container=...)` was given; opened at the start, closed at the end.
@@ -256,7 +255,7 @@ class Worker:
             queues=self._all_queues,
             make_port=self._port,
             new_job=self._envelopes.new_job,
-            vanilla=Vanilla(RqJobs(self._store), self._settings.rq_functions, lambda each: self._watchdog.extend(each)),
+            vanilla=Vanilla(RqJobs(self._store), self._settings.rq_functions),
         )
         self._dispatch = dispatch = Dispatch(pipeline, claims, self._held, self._capacity, lease=self._settings.lease)
         self._threads = ThreadExecutor(pipeline, slots=self._slots.total, on_end=dispatch.ended)
@@ -276,6 +275,7 @@ class Worker:
             on_end=dispatch.ended,
         )
         dispatch.watchdog, dispatch.keeper = self._watchdog, self._keeper
+        pipeline.vanilla.extend = self._watchdog.extend
         dispatch.give_back = GiveBack(dispatch.return_unbegun, on_crash=crashed)
         self._resources = Resources(self._container, self._loop)
         self._fetcher = Fetcher(claims.channel("claim"), self._slots, dispatch, on_crash=crashed)
