@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 import rq
+from redis import Redis
 
 from jobkit import Job, JobFailed, Payload, processor
+from jobkit.store import Store
 from tests.rq.conftest import FUNCTIONS, Side
 
 
@@ -89,3 +91,14 @@ def test_webhooks_are_not_sent(side: Side) -> None:
     side.start()
     assert side.result(job.id) == "x"
     assert not [line for line in side.bench.lines.messages() if "webhook" in line.lower()]
+
+
+@pytest.mark.parametrize("by_url", [True, False])
+def test_connections_of_its_own(store_url: str, *, by_url: bool) -> None:
+    """What vanilla jobs talk over is not what the worker talks over, however its store was made."""
+    store = Store.open(store_url) if by_url else Store(Redis.from_url(store_url))
+    other = store.another()
+    assert other.client.ping()
+    assert other.client.connection_pool is not store.client.connection_pool
+    for each in (store, other):
+        each.close()

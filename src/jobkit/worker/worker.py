@@ -75,7 +75,7 @@ class Worker:
 
     Args:
         store: where the jobs are.
-        settings: lease, shutdown_timeout (seconds), rq_functions (what vanilla jobs may call), max_payload, environment.
+        settings: lease, shutdown_timeout (seconds), rq_functions (what vanilla jobs may call), environment, max_payload
         queues: the kit's queues.
         registry: the processors.
         container: what `JobKit(container=...)` was given; opened at the start, closed at the end.
