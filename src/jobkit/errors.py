@@ -33,7 +33,6 @@ Interruption (BaseException)             ends an attempt from outside; never swa
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -168,6 +167,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     spelt = {each.casefold(): each for each in known}
     folded = word.casefold()
+    import difflib  # noqa: PLC0415 - needed only where something is wrong
+
     near = difflib.get_close_matches(folded, spelt, n=1, cutoff=0.6)
     if not near and len(folded) > 2:  # noqa: PLR2004 - "prod" means "production", "p" may mean anything
         near = [each for each in spelt if each.startswith(folded)]

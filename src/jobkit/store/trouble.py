@@ -38,8 +38,10 @@ _PASSING: Final = {
     "NOAUTH": "it wants a password: JOBKIT_REDIS_URL has to carry one",
     "UNBLOCKED": "it has become a replica: after a failover JOBKIT_REDIS_URL has to lead to the new master",
 }
-"""Refusals that pass, by themselves or when somebody mends the server: the same call may succeed later, so nobody throws
-away what it was to record."""
+"""Refusals that pass, by themselves or when somebody mends the server.
+
+The same call may succeed later, so nobody throws away what it was to record.
+"""
 
 
 def refusal(error: Exception) -> str | None:
