@@ -51,7 +51,9 @@ class TenantPayload(Payload[R], Generic[R], abstract=True):
     tenant_id: str
 
 
-class ReadInvoice(TenantPayload[Fields], name="invoice.read", queue=Queues.INVOICES, version=2, aliases=["invoice.ocr"]):
+class ReadInvoice(
+    TenantPayload[Fields], name="invoice.read", queue=Queues.INVOICES, version=2, aliases=["invoice.ocr"]
+):
     invoice_id: str
     received_at: AwareDatetime | None = None
 
