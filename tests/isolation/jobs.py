@@ -90,17 +90,17 @@ def run(job: Job[Run]) -> JobResult[int] | int:  # noqa: C901, PLR0912 - a table
             wait_told(job)
         case "sleep":
             enter(job)
-            time.sleep(60)
+            time.sleep(60)  # reason: a job that does not end, for whoever kills it
         case "loop":  # in C, holding the interpreter
             enter(job)
             sum(range(10**12))
         case "program":
             program = subprocess.Popen(["/bin/sleep", "60"])
             enter(job, program.pid)
-            time.sleep(60)
+            time.sleep(60)  # reason: a job that does not end, for whoever kills it
         case "fork":  # a process of its own that outlives it
             if not os.fork():
-                time.sleep(60)
+                time.sleep(60)  # reason: a job that does not end, for whoever kills it
             die("kill")
         case "memory":
             held = bytearray(job.payload.size * MIB)
@@ -108,7 +108,7 @@ def run(job: Job[Run]) -> JobResult[int] | int:  # noqa: C901, PLR0912 - a table
         case "hoard":
             kept = bytearray(job.payload.size * MIB)
             kept[::4096] = b"x" * len(kept[::4096])
-            time.sleep(60)
+            time.sleep(60)  # reason: a job that does not end, for whoever kills it
         case "raise":
             raise ValueError("not today")
         case "odd":
@@ -139,7 +139,7 @@ async def arun(job: Job[ARun]) -> int:
         return await job.step("first", pid)
     if job.payload.what == "sleep":
         enter(job)
-        time.sleep(60)  # noqa: ASYNC251 - a mistake that the timeout has to end
+        time.sleep(60)  # noqa: ASYNC251 - reason: a mistake that the timeout has to end
     return os.getpid()
 
 

@@ -15,8 +15,6 @@ from jobkit.store.codec import (
     Extra,
     JobData,
     VanillaCall,
-    check_id,
-    new_id,
     pack_data,
     pack_error,
     pack_extra,
@@ -164,15 +162,6 @@ def test_unreadable_error() -> None:
     """An error text that somebody else wrote is shown as what it is."""
     assert "cannot be read" in unpack_error(b"!!")
     assert "cannot be read" in unpack_error(b"aGVsbG8=")
-
-
-def test_ids() -> None:
-    """New ids are RQ's kind of id and never the same; ids that RQ could not address are refused."""
-    made = {check_id(new_id()) for _ in range(1000)}
-    assert len(made) == 1000
-    for bad in ("", "a b", "a:b", "a\n", "é"):
-        with pytest.raises(ValueError, match="job id"):
-            check_id(bad)
 
 
 def test_times() -> None:

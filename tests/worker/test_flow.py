@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import pytest
+import rq
 from pydantic import BaseModel
 
 from jobkit.container import ContainerView
@@ -428,7 +429,6 @@ def test_unreadable_jobs_go_to_the_dead_letters(bench: Callable[..., Any]) -> No
 
 def test_vanilla_jobs_run_where_allowed(bench: Callable[..., Any]) -> None:
     """A job of a plain RQ client runs when its function is among the settings' functions, with RQ's retries."""
-    rq = pytest.importorskip("rq")
     b = bench()
     queue = rq.Queue("q", connection=b.store.client, serializer="json")
     good = queue.enqueue("posixpath.join", "a", "b")
@@ -465,7 +465,6 @@ def test_an_idle_slot_hears_its_queue(bench: Callable[..., Any], gate: Any) -> N
 
 def test_rq_sees_the_worker(bench: Callable[..., Any], gate: Any) -> None:
     """RQ's own tools list the worker while it lives, and not afterwards."""
-    rq = pytest.importorskip("rq")
     b = bench()
     worker = b.started(add)
     assert [each.name for each in rq.Worker.all(connection=b.store.client)] == [worker.name]

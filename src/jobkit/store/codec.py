@@ -1,4 +1,4 @@
-"""RQ's job hash, written and read: the `data` field, our packed `jk` field, ids and times. Pure.
+"""RQ's job hash, written and read: the `data` field, our packed `jk` field, and times. Pure.
 
 `data` is RQ's serialised call, JSON: `["jobkit.worker.perform", null, [name, version, payload], {}]`, compressed with
 zlib when that makes it smaller, as RQ does. RQ's default serializer is pickle; such data is recognised by its first
@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import functools
 import json
-import os
 import re
 import zlib
 from datetime import UTC, datetime
@@ -28,7 +27,6 @@ _HEAD: Final = f'["{PERFORM}",null,["'.encode()
 _TAIL: Final = b"],{}]"
 _COMPRESS_FROM: Final = 1024
 _PICKLE: Final = b"\x80"
-_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 _VERSION_DIGITS: Final = 10
 _NAME: Final = re.compile(r"[^\"\\\x00-\x1f]+")
 
@@ -59,18 +57,6 @@ class Extra:
     backoff: Sequence[Any] = ()
     tags: Mapping[str, str] = attrs.field(factory=dict)
     scheduled_for: datetime | None = None
-
-
-def new_id() -> str:
-    """A job id that no other process makes: 128 random bits in hex (RQ's ids match `[A-Za-z0-9_-]+`)."""
-    return os.urandom(16).hex()
-
-
-def check_id(job_id: str) -> str:
-    """The id itself; raises ValueError for one that RQ's tools could not address."""
-    if not isinstance(job_id, str) or not _ID.fullmatch(job_id):
-        raise ValueError(f"job id: expected letters, digits, _ and -, got {job_id!r}")
-    return job_id
 
 
 @functools.lru_cache(maxsize=1024)
