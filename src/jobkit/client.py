@@ -219,6 +219,8 @@ class StoredHandle(Generic[R_co]):
             return value
         if job.state == "failed":
             told = (entry.error if entry else None) or job.error or "no error was kept"
+            if job.reason:
+                told = f"{told}\n{job.reason}"
             raise JobFailed(f"job {self.id} ({job.name}) failed for good at attempt {max(1, job.failed)}:\n{told}")
         raise JobCancelled(f"job {self.id} ({job.name}) was {job.state}: {job.reason or 'no reason was kept'}")
 

@@ -99,13 +99,17 @@ def test_poison(world: World) -> None:
     """A suspect that takes down three workers more goes to the dead letters, with the reason as its result."""
     world.enqueue("j", "neighbour")
     for round_ in range(4):
-        claimed = world.claim(1)[0]
+        claims = world.claims if round_ % 2 == 0 else world.other_claims
+        channel = claims.channel("c")
+        claimed = channel.claim({"a": 1}, block=0).claimed[0]
+        channel.close()
         assert (claimed.id, claimed.rescues) == ("j", round_)
-        assert world.claims.try_out(claimed)
+        assert claims.try_out(claimed)
         world.pass_time(31)
         assert world.rescue() == ((1, 0, 0) if round_ < 3 else (0, 1, 0))
     assert world.state("j") == "failed"
     assert "poison" in (world.read("j").error or "")
+    assert world.read("j").reason == "the workers that died with it: w1, w2, w1, w2"
     assert world.kinds("j") == [2]
     assert world.members("rq:failed:a") == world.members("rq:jk:dead:a") == {"j"}
     assert [claimed.id for claimed in world.claim()] == ["neighbour"]

@@ -18,7 +18,7 @@ for i = #late, 1, -1 do  -- so that the one that waited longest is at the front
   local entry = late[i]
   local id, token = string.match(entry, '^(.+):([^:]+)$')
   local h = id and redis.pcall('HMGET', job_key(id), 'jk_token', 'status', 'jk_exec', 'worker_name', 'jk_rescues',
-                               'jk_tried') or {}
+                               'jk_tried', 'jk_died') or {}
   call('ZREM', KEYS[base + Q.LEASE], entry)
   if h.err then
     release(base, id, token, true)
@@ -32,12 +32,17 @@ for i = #late, 1, -1 do  -- so that the one that waited longest is at the front
     release(base, id, token, h[3], h[4])
     local key, spent = job_key(id), tonumber(h[5]) or 0
     -- An id that RQ would not take cannot be named in every call, so such a job pays for each claim.
-    if spent == 0 or h[6] == token or string.find(id, '[^%w_-]') then spent = spent + 1 end
-    call('HSET', key, 'jk_rescues', spent)
+    local died = h[7] or ''  -- who died with it, for the verdict
+    if spent == 0 or h[6] == token or string.find(id, '[^%w_-]') then
+      spent = spent + 1
+      died = (h[7] and h[7] .. ', ' or '') .. (h[4] or '?')
+    end
+    call('HSET', key, 'jk_rescues', spent, 'jk_died', died)
     call('HDEL', key, 'jk_token', 'jk_exec')
     if spent > tonumber(ARGV[3]) then
       poisoned = poisoned + 1
-      call('HSET', key, 'status', 'failed', 'ended_at', ISO, 'jk_dead', '1', 'jk_error', ARGV[6])
+      call('HSET', key, 'status', 'failed', 'ended_at', ISO, 'jk_dead', '1', 'jk_error', ARGV[6],
+           'jk_reason', 'the workers that died with it: ' .. died)
       call('ZADD', KEYS[base + Q.FAILED], FAR, id)
       call('ZADD', KEYS[base + Q.DEAD], NOW, id)
       add_result(id, 2, h[4] or '', token, NOW / 1000, NOW / 1000, 'exc_string', ARGV[5])

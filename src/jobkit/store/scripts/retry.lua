@@ -17,7 +17,7 @@ if h[2] then release(base, id, h[2], h[3], h[4]) end  -- RQ's tools canceled it 
 for _, zset in ipairs({Q.FAILED, Q.CANCELED, Q.SCHEDULED, Q.DEAD, Q.GONE}) do call('ZREM', KEYS[base + zset], id) end
 call('HSET', key, 'status', 'queued', 'enqueued_at', ISO)
 if status ~= 'scheduled' then
-  call('HDEL', key, 'jk_dead', 'jk_failed', 'jk_rescues', 'jk_reason', 'jk_error', 'ended_at', 'jk_progress',
+  call('HDEL', key, 'jk_dead', 'jk_failed', 'jk_rescues', 'jk_died', 'jk_reason', 'jk_error', 'ended_at', 'jk_progress',
        'jk_retries', 'number_of_retries')
   if h[5] then call('HSET', key, 'retries_left', h[5]) end  -- a plain client's, before they were used
 end

@@ -31,7 +31,7 @@ local function start(base, queue, id, h, token, worker, lease_end, out, leases, 
   call('HSET', key, 'status', 'started', 'started_at', ISO, 'worker_name', worker, 'last_heartbeat', ISO,
        'jk_token', token, 'jk_epoch', epoch)
   if past[4] then  -- a dead letter that RQ's own tools requeued: it starts a new life
-    call('HDEL', key, 'jk_dead', 'jk_failed', 'jk_rescues', 'jk_parked', 'jk_reason', 'jk_error', 'jk_retries',
+    call('HDEL', key, 'jk_dead', 'jk_failed', 'jk_rescues', 'jk_died', 'jk_parked', 'jk_reason', 'jk_error', 'jk_retries',
          'number_of_retries')
     if past[5] then call('HSET', key, 'retries_left', past[5]) end  -- a plain client's, before they were used
     call('ZREM', KEYS[base + Q.DEAD], id)
