@@ -75,6 +75,17 @@ def die(how: str) -> NoReturn:
     raise AssertionError(how)
 
 
+def fork_and_terminate() -> int:
+    """How a process ends that is ended as multiprocessing ends its own."""
+    reader, writer = os.pipe()
+    if not (forked := os.fork()):
+        os.write(writer, b"x")
+        time.sleep(60)
+    assert os.read(reader, 1)
+    os.kill(forked, signal.SIGTERM)
+    return os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1])
+
+
 @processor(Run)
 def run(job: Job[Run]) -> JobResult[int] | int:  # noqa: C901, PLR0912 - a table of what jobs do
     """What the payload says; the id of the process."""
@@ -102,6 +113,8 @@ def run(job: Job[Run]) -> JobResult[int] | int:  # noqa: C901, PLR0912 - a table
             if not os.fork():
                 time.sleep(60)  # reason: a job that does not end, for whoever kills it
             die("kill")
+        case "terminate":
+            return fork_and_terminate()
         case "memory":
             held = bytearray(job.payload.size * MIB)
             held[::4096] = b"x" * len(held[::4096])

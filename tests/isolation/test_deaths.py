@@ -55,6 +55,26 @@ def test_a_timeout_kills(isolated: Callable[..., Any], watch: Callable[..., Any]
     assert b.result(Run())
 
 
+def test_a_timeout_kills_a_child_that_takes_nothing(isolated: Callable[..., Any], watch: Callable[..., Any]) -> None:
+    """A child that hangs and does not take its job, which is too long for the pipe, is killed at the job's timeout."""
+    b = isolated(timeout=1.0, concurrency=1)
+    b.start()
+    pid = b.result(Run())
+    child = watch([pid])
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(JobFailed, match="JobTimeout: its process was killed"):
+        b.result(Run(url="x" * 900_000))
+    child.wait_gone()
+    assert b.result(Run()) != pid
+
+
+def test_a_job_ends_what_it_forked(isolated: Callable[..., Any]) -> None:
+    """SIGTERM from a job ends a process that it forked, though the child itself leaves that to the worker."""
+    b = isolated(timeout=10)
+    b.start()
+    assert b.result(Run(what="terminate")) == -signal.SIGTERM
+
+
 def test_programs_end_with_their_job(isolated: Callable[..., Any], watch: Callable[..., Any]) -> None:
     """A program that a job has started is killed with it."""
     b = isolated(timeout=0.5)

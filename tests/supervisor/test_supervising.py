@@ -169,11 +169,12 @@ def test_the_service_s_variables_stay_here(world: Callable[..., World]) -> None:
     assert world().made[0].environ == {"A": "1"}
 
 
-def test_a_death_is_followed_by_a_pause(world: Callable[..., World]) -> None:
+@pytest.mark.parametrize("how", [1, -signal.SIGSEGV, -40], ids=["exit", "signal", "a signal without a name"])
+def test_a_death_is_followed_by_a_pause(world: Callable[..., World], how: int) -> None:
     """A child's place is filled after its pause; the others go on."""
     w = world()
     first, second = w.settle()
-    first.code = -signal.SIGSEGV
+    first.code = how
     w.turn()
     assert w.shown[-1].reason == "1 of 2 processes claim, 1 absent"
     assert not w.shown[-1].ready

@@ -45,8 +45,7 @@ def serve(channel: Connection, leash: Connection, packed: bytes) -> None:
     # since what is ignored would stay ignored in the programs that a job starts.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave_it_to_the_worker)
-    # A copy held by what a job forks would keep the worker waiting after this process has died.
-    os.register_at_fork(after_in_child=channel.close)
+    os.register_at_fork(after_in_child=lambda: _in_what_a_job_forks(channel))
     try:
         inside = Inside(pickle.loads(packed))  # noqa: S301 - the worker's own
     except BaseException as error:  # noqa: BLE001 - the worker says it
@@ -124,3 +123,12 @@ class Inside:
 
 def _leave_it_to_the_worker(*_: Any) -> None:
     """Nothing: see `serve`."""
+
+
+def _in_what_a_job_forks(channel: Connection) -> None:
+    # A copy would keep the worker waiting after this process has died.
+    channel.close()
+    # The job decides when its processes end; `multiprocessing.Process.terminate` does it by SIGTERM.
+    for number, usual in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(number) is _leave_it_to_the_worker:
+            signal.signal(number, usual)

@@ -189,22 +189,27 @@ class ProcessExecutor:
                     process = self._had() or self._new()
                 except NotStarted as error:
                     return None, self._not_started(error)
-            elif process.give(attempt.claimed):
-                return self._run(process, attempt)
+            elif (done := self._run(process, attempt)) is not None:
+                return done
             else:
                 log.warning("a child process had died while it had no job", extra=self._fields(process))
                 self._bury(process)
                 process = None
         return process, Dropped("its claim was lost before it began")
 
-    def _run(self, process: JobProcess, attempt: Attempt) -> tuple[JobProcess | None, Outcome]:
+    def _run(self, process: JobProcess, attempt: Attempt) -> tuple[JobProcess | None, Outcome] | None:
+        """The same, of this child; None when it had died before, and has begun nothing."""
         fence = attempt.fence
         if not isinstance(fence, ProcessFence):
             raise TypeError(f"expected an attempt that runs in a child process, got the fence {fence!r}")
         attempt.began, attempt.started = time.monotonic(), time.time()
+        # From here on, since a child that hangs does not even take what it is given.
         fence.begin(process)
-        answer = process.answer()
+        given = process.give(attempt.claimed)
+        answer = process.answer() if given else None
         why = fence.end()
+        if not given and why is None:
+            return None
         if answer is None:
             attempt.ended = time.time()
         else:

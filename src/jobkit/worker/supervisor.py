@@ -278,4 +278,9 @@ def _has_terminal() -> bool:
 
 
 def _words(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:  # most of the kernel's real-time signals have no name
+        return f"signal {-code}"
