@@ -9,6 +9,7 @@ import attrs
 from jobkit.store.connection import Operation
 from jobkit.store.inspection import Inspection
 from jobkit.store.operations import parse_entry
+from jobkit.store.sweeps import Sweeps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,8 +80,14 @@ class Audit:
                 )
 
     def leaks(self, workers: Sequence[str]) -> list[str]:
-        """What should have gone with the jobs' ends and the workers' deaths, by key or member."""
-        keys = self.store.keys
+        """What should have gone with the jobs' ends and the workers' deaths, by key or member.
+
+        A registration may have expired since the last worker swept, so the next worker's trim is done first.
+        """
+        keys, sweeps = self.store.keys, Sweeps(self.store)
+        rule = sweeps.known()[0].get(self.run)
+        if rule is not None:
+            sweeps.trim(self.run, rule)
         found: list[str] = []
         for zset in (keys.lease(self.run), keys.registry("wip", self.run)):
             found += [f"{zset} {each.decode()}" for each in self._call("ZRANGE", zset, 0, -1)]

@@ -18,6 +18,8 @@ if ARGV[7] == '1' then
 else
   call('HDEL', key, 'jk_parked')
 end
-ring(base)
+-- A parked job rings for nobody: the bell would go round the idle workers in turn, and the one that cannot run the job
+-- would be first again when it falls due.
+if ARGV[7] ~= '1' then ring(base) end
 keep_clock()
 return 'own'
