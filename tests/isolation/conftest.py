@@ -88,7 +88,7 @@ class Watched:
 def watch() -> Iterator[Callable[[list[int]], Watched]]:
     """Watch processes; Linux alone tells of the death of a process that is not one's child."""
     if not hasattr(os, "pidfd_open"):
-        pytest.skip("needs pidfd_open")
+        pytest.skip("needs pidfd_open (Linux 5.3 or later): how else to wait for a process that is no child")
     made: list[Watched] = []
 
     def start(pids: list[int]) -> Watched:

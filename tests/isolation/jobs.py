@@ -80,7 +80,7 @@ def fork_and_terminate() -> int:
     reader, writer = os.pipe()
     if not (forked := os.fork()):
         os.write(writer, b"x")
-        time.sleep(60)
+        time.sleep(60)  # reason: it is there to be ended by the signal below
     assert os.read(reader, 1)
     os.kill(forked, signal.SIGTERM)
     return os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1])

@@ -57,7 +57,7 @@ def read(job: Job[Read], view: View) -> JobResult[Invoice]:
 @processor(Note)
 async def note(job: Job[Note]) -> None:
     """The processor of Note."""
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # reason: one turn of the loop, no time
 
 
 def made(payload: Any) -> Processor[Any, ..., Any]:
@@ -253,7 +253,7 @@ def test_a_result_that_does_not_fit_is_unrecoverable(payload: Any, value: Any, m
 def test_a_forgotten_await_is_told() -> None:
     """A plain function that returns an awaitable has not done its work."""
     with pytest.raises(WrongResult, match="it returned an awaitable"):
-        made(Anything).normalise(asyncio.sleep(0))
+        made(Anything).normalise(asyncio.sleep(0))  # reason: an awaitable that nobody awaits
 
 
 @pytest.mark.parametrize(
