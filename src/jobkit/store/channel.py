@@ -12,6 +12,7 @@ import base64
 import itertools
 import math
 import os
+import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from redis.exceptions import (
@@ -42,17 +43,24 @@ T = TypeVar("T")
 
 _BLOCK_AT_LEAST: Final = 0.01
 _INTERRUPT_LIVES: Final = 60
+_LOOK_EVERY: Final = 1.0
+"""Seconds between two looks at what other releases have parked."""
 
 
 class ClaimChannel:
     """One connection and one sequence of calls. Belongs to one thread; only `interrupt` may be called by others."""
 
-    def __init__(self, store: Store, worker: str, name: str, rules: Mapping[str, QueueRules], *, lease: float) -> None:
+    def __init__(
+        self, store: Store, worker: str, name: str, rules: Mapping[str, QueueRules], *, lease: float, release: str = ""
+    ) -> None:
         self._store = store
         self._worker = worker
         self._caller = f"{worker}:{name}"
         self._rules = rules
         self._lease_ms = round(lease * 1000)
+        self._release = release
+        self._next_look = 0.0 if release else math.inf
+        self._more_parked = False
         self._queues = list(rules)
         names, self._place = blocks(store.keys, self._queues)
         self._names = [*names, store.keys.reply(self._caller)]
@@ -68,16 +76,26 @@ class ClaimChannel:
         """Claim up to `wants` jobs of each queue; with `block` seconds, wait for a bell first.
 
         The wait and the claim go out in one write, so that a bell costs no second round trip. Keep `block` under the
-        socket timeout. Raises StoreUnavailable, StoreFull or UnsuitableServer.
+        socket timeout. Once a second, and as long as there are any, it claims jobs that other releases have parked
+        before it claims others. Raises StoreUnavailable, StoreFull or UnsuitableServer.
         """
         self._repeat_unanswered()
         if self._owed is not None:
             return self._with_owed(Batch([], [], None))
-        first = None
+        first, now = None, time.monotonic()
+        look = self._more_parked or now >= self._next_look
+        block = 0.0 if self._more_parked else min(block, math.inf if look else self._next_look - now)
         if block > 0:
             wanted = (bell for q, bell in zip(self._queues, self._bells[1:], strict=True) if wants.get(q))
             first = ("BLPOP", self._bells[0], *wanted, max(block, _BLOCK_AT_LEAST))
-        return self._call(script("claim"), self._names, self._arguments(wants), first)
+        args = self._arguments(wants)
+        if not look:
+            return self._call(script("claim"), self._names, args, first)
+        self._more_parked = False
+        batch = self._call(script("claim"), self._names, [*args, self._release], first)
+        self._next_look = time.monotonic() + _LOOK_EVERY
+        self._more_parked = any(claimed.parked_ms for claimed in batch.claimed)
+        return batch
 
     def advance(
         self,
@@ -217,7 +235,7 @@ class ClaimChannel:
             _number(failed, int, 0),
             _number(epoch, int, 1),
             _number(rescues, int, 0),
-            _number(parked, int, 0),
+            _number(parked.partition(b" ")[0], int, 0),
             enqueued_at.decode(errors="replace"),
             read_terms(terms) if terms else None,
         )

@@ -30,6 +30,9 @@ _ONE_LINE: Final = 300
 class Claims:
     """A worker's transitions. Safe for threads; `rules` must name every queue that the worker serves.
 
+    `release` stands for what the worker's code can read: a job that it parks is offered to workers of other releases.
+    Where it is empty, nothing is offered to it, and what it parks comes again only when it falls due.
+
     Calls answer True when they were recorded and False when the claim was lost to somebody else; they raise
     StoreUnavailable where Redis does not answer.
     """
@@ -38,10 +41,11 @@ class Claims:
     worker: str
     rules: Mapping[str, QueueRules]
     lease: float = 30.0
+    release: str = ""
 
     def channel(self, name: str) -> ClaimChannel:
         """A numbered caller with a connection of its own, for one thread: claims and finishes in batches."""
-        return ClaimChannel(self.store, self.worker, name, self.rules, lease=self.lease)
+        return ClaimChannel(self.store, self.worker, name, self.rules, lease=self.lease, release=self.release)
 
     def fail(
         self,
@@ -74,8 +78,11 @@ class Claims:
         )
 
     def snooze(self, claim: Claimed, *, delay: float, reason: str, parked: bool = False) -> bool:
-        """Put the job off for `delay` seconds; no attempt is used."""
-        return self._one("snooze", claim, _ms(delay), storable(reason), int(parked))
+        """Put the job off for `delay` seconds; no attempt is used.
+
+        `parked`: because no processor could take it. Workers of other releases are offered it meanwhile.
+        """
+        return self._one("snooze", claim, _ms(delay), storable(reason), int(parked), self.release)
 
     def end(
         self, claim: Claimed, *, state: Literal["canceled", "stopped"], reason: str, started: float, ended: float

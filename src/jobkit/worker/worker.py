@@ -32,6 +32,7 @@ from jobkit.worker.lease import LeaseKeeper
 from jobkit.worker.loop import Fetcher, Finisher
 from jobkit.worker.peek import Peeker
 from jobkit.worker.port import StorePort
+from jobkit.worker.release import release_of
 from jobkit.worker.resources import Resources
 from jobkit.worker.routes import Routes
 from jobkit.worker.rules import rules_of
@@ -119,9 +120,8 @@ class Worker:
         self._leftover = False
         self._end_by = math.inf
         self._supervisor: threading.Thread | None = None
-
         rules = {spec.name: rules_of(spec) for spec in specs}
-        self._claims = Claims(store, self.name, rules, settings.lease)
+        self._claims = Claims(store, self.name, rules, settings.lease, release_of(registry))
         self._sweeps = Sweeps(store)
         self._presence = Presence(store, self.name, self.queues)
         self._capacity = {spec.name: spec.concurrency for spec in specs}

@@ -2,17 +2,52 @@
 -- KEYS  head, a block a queue, last the caller's reply key
 -- ARGV  2 worker   3 name of the call, with which its tokens begin   4 lease (ms)   5 n pairs   6.. pairs: queue block,
 --       want
+--       then, where the caller looks for parked jobs, its release
 -- reply {jobs, lost (none), wait_ms}; a job is {queue block, id, token, data, extra, timeout, failed, epoch, rescues,
 --       parked_ms, enqueued_at, terms of a plain client's job or ''}; wait_ms is the time to the next due job, -1 where
 --       none is known
--- bound want + 64 visits and 200 promotions a queue
--- invariant the reply is kept before it is sent: a lost one is given again for the same call
---@include keys write own promote claim replay
+-- bound want + 64 visits and 200 promotions a queue; with a release, as many visits of parked jobs, in 100 sets at most
+-- invariant the reply is kept before it is sent: a lost one is given again for the same call; a release is given no
+--       parked job that it has parked itself
+--@include keys write own promote claim parked replay
 local reply_key = KEYS[#KEYS]
 local kept = replayed(reply_key, ARGV[3])
 if kept then return kept end
-local out = {}
-local wait = claim_all(6, tonumber(ARGV[5]), ARGV[2], tonumber(ARGV[4]), ARGV[3], out)
+local out, pairs_n = {}, tonumber(ARGV[5])
+local release_name = ARGV[6 + 2 * pairs_n]
+
+local function start_parked(base, index, want)
+  local got, visits, leases, wips = 0, want + 64, {}, {}
+  local lease_end = string.format('%.0f', NOW + tonumber(ARGV[4]))
+  for _, releases in ipairs(call('ZRANGEBYSCORE', offers_key(base), NOW_TEXT, '+inf', 'LIMIT', 0, 100)) do
+    local more = not among(release_name, releases)
+    while more and got < want and visits > 0 do
+      local found = call('ZPOPMIN', offered_key(base, releases), math.min(want - got, visits))
+      if #found == 0 then
+        call('ZREM', offers_key(base), releases)
+        more = false
+      end
+      for i = 1, #found, 2 do
+        local id = found[i]
+        local h = fields(id)
+        visits = visits - 1
+        -- Anything else may have become of it since; then it waits for something else, or does not wait.
+        if h[1] == 'scheduled' and string.match(call('HGET', job_key(id), 'jk_parked') or '', ' (.*)$') == releases
+            and call('ZREM', KEYS[base + Q.SCHEDULED], id) == 1 then
+          got = got + 1
+          start(base, index, id, h, ARGV[3] .. '-' .. (#out + 1), ARGV[2], lease_end, out, leases, wips)
+        end
+      end
+    end
+  end
+  if got > 0 then
+    each_slice(leases, 'ZADD', KEYS[base + Q.LEASE])
+    each_slice(wips, 'ZADD', KEYS[base + Q.WIP])
+  end
+  return got
+end
+
+local wait = claim_all(6, pairs_n, ARGV[2], tonumber(ARGV[4]), ARGV[3], out, release_name and start_parked)
 local reply = {out, {}, wait}
 if #out > 0 then
   keep_clock()

@@ -1,10 +1,12 @@
 -- snooze: ends an attempt without a verdict; the job comes again later and no attempt is used.
 -- KEYS  head, the queue's block
 -- ARGV  2 id   3 token   4 worker   5 delay_ms   6 reason   7 parked: 1 where no processor could take it, else 0
+--       8 the worker's release, or ''
 -- reply 'own', 'done' or 'lost'
 -- bound constant
--- invariant jk_parked keeps the time of the first parking in a row, so that its patience can end
---@include keys own
+-- invariant jk_parked keeps the time of the first parking in a row, so that its patience can end, and the releases that
+--       parked it; it is offered to the others until it falls due, and stays scheduled meanwhile
+--@include keys own parked
 local base, id, token = block(1), ARGV[2], ARGV[3]
 local state, execution = standing(base, id, token)
 if state ~= 'own' then return state end
@@ -14,7 +16,7 @@ call('HSET', key, 'status', 'scheduled', 'jk_done', token, 'jk_reason', ARGV[6])
 call('ZADD', KEYS[base + Q.SCHEDULED], (NOW + tonumber(ARGV[5])) / 1000, id)
 call('HDEL', key, 'jk_token', 'jk_exec')
 if ARGV[7] == '1' then
-  call('HSETNX', key, 'jk_parked', string.format('%.0f', NOW))
+  park(base, id, ARGV[8], tonumber(ARGV[5]))
 else
   call('HDEL', key, 'jk_parked')
 end

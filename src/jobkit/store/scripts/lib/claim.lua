@@ -89,13 +89,15 @@ local function wait_of(base)
   return math.max(1, math.ceil(tonumber(first[2]) * 1000 - NOW))
 end
 
--- Claims for each (queue block, want) pair; answers the shortest wait of the queues that came up empty.
-local function claim_all(pairs_at, n, worker, lease, token_base, out)
+-- Claims for each (queue block, want) pair; answers the shortest wait of the queues that came up empty. Where
+-- `start_first` is given, it may start some of the wanted jobs before and says how many.
+local function claim_all(pairs_at, n, worker, lease, token_base, out, start_first)
   local wait = -1
   local asleep = call('EXISTS', SUSPENDED) == 1
   for i = 0, n - 1 do
     local index, want = ARGV[pairs_at + 2 * i], tonumber(ARGV[pairs_at + 2 * i + 1])
     if want > 0 then
+      if start_first and not asleep then want = want - start_first(block(index), tonumber(index), want) end
       if asleep then
         wait = 1000
       elseif claim(block(index), tonumber(index), want, worker, lease, token_base, out) < want then
