@@ -4,10 +4,13 @@ import itertools
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from jobkit import JobKit
 from jobkit.soak.audit import Audit
 from jobkit.soak.effects import Effects
-from jobkit.store.operations import attempts
+from jobkit.store.operations import attempts, read
+from jobkit.store.sweeps import SUSPECT_BUDGET, Sweeps
 from tests.chaos import victims
 from tests.chaos.life import LONGEST, POINTS, kit_of, payloads
 from tests.chaos.proxy import AtCall, Proxy
@@ -64,23 +67,48 @@ def job_of(queue: str) -> str:
 
 
 def test_poison(store_url: str) -> None:
-    """A job that kills its workers ends in the dead letters after the fourth, and costs its neighbours nothing."""
+    """A job that kills its workers ends in the dead letters after the fourth, and costs its 49 neighbours nothing."""
     with victims.fatal_kit(store_url) as kit:
         poison = kit.enqueue(victims.Fatal())
-        neighbours = kit.enqueue_many([victims.Neighbour() for _ in range(20)])
-        deaths = 0
-        while poison.status().state != "failed":
+        neighbours = kit.enqueue_many([victims.Neighbour() for _ in range(victims.SLOTS - 1)])
+        died, verdicts = [], []
+        for _ in range(SUSPECT_BUDGET + 1):
             victim = victims.start_fatal(store_url)
-            while victim.is_alive() and poison.status().state != "failed":
-                victim.join(0.05)  # the end of the process, or of the job, whichever comes first
-            deaths += victim.exitcode == -signal.SIGKILL
-            if victim.is_alive():
-                for each in neighbours:
-                    each.result(ENDS)
-                victim.terminate()
             victim.join(ENDS)
+            assert victim.exitcode == -signal.SIGKILL
+            died.append(victim.pid)
             victim.close()
-        assert deaths == 4
-        assert (poison.status().error or "").startswith("poison")
-        assert {each.status().state for each in neighbours} == {"finished"}
-        assert {each.status().attempt for each in neighbours} == {1}
+            verdicts.append(rescued(kit, "fatal"))
+        assert verdicts[0] == (victims.SLOTS, 0)  # all were in hand
+        assert [poisoned for _, poisoned in verdicts] == [0, 0, 0, 1]
+
+        last = victims.start_fatal(store_url)
+        for each in neighbours:
+            each.result(ENDS)
+        last.terminate()
+        last.join(ENDS)
+        assert last.exitcode == 0
+        last.close()
+
+        verdict = poison.status()
+        assert verdict.state == "failed"
+        assert (verdict.error or "").startswith("poison")
+        what, workers = (verdict.reason or "").split(": ")
+        assert what == "the workers that died with it"
+        assert [int(each.split("-")[-2]) for each in workers.split(", ")] == died
+        for each in neighbours:
+            found = kit.store.run(read(kit.store.keys, each.id))
+            assert found is not None
+            job, _ = found
+            # The first death makes all that it met suspects; of the deaths that count after it, none is theirs.
+            assert (job.state, job.failed, job.rescues) == ("finished", 0, 1)
+            assert [entry.kind for _, entry in kit.store.run(attempts(kit.store.keys, each.id))] == [1]
+
+
+def rescued(kit: JobKit, queue: str) -> tuple[int, int]:
+    """Let the leases of a queue run out and have its jobs rescued: how many live on, and how many were poison."""
+    redis: Any = kit.store.client
+    lease = kit.store.keys.lease(queue)
+    for member in redis.zrange(lease, 0, -1):
+        redis.zadd(lease, {member: 1})
+    return Sweeps(kit.store).rescue(queue, keep_dead=100)[:2]

@@ -12,7 +12,7 @@ from typing import Any
 from jobkit import Job, JobKit, Payload, QueueSpec, Settings, processor
 from jobkit.embedded.guard import die_with_parent
 from jobkit.soak.effects import EffectWriter
-from tests.chaos.life import LEASE, LONGEST, Life, kit_of
+from tests.chaos.life import LONGEST, Life, kit_of
 
 CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -54,11 +54,15 @@ def start_fatal(url: str) -> Any:
 
 
 def serve_fatal(url: str) -> None:
-    """Work until killed, or until its job kills it."""
+    """Work until told to end, or until the job kills the process."""
     die_with_parent(os.getppid())()
     logging.disable()
     with fatal_kit(url) as kit:
         kit.worker().run()
+
+
+SLOTS = 50
+"""Of the worker that has the fatal job; one less than these are its neighbours."""
 
 
 class Fatal(Payload, name="fatal", queue="fatal"):
@@ -66,28 +70,26 @@ class Fatal(Payload, name="fatal", queue="fatal"):
 
 
 class Neighbour(Payload, name="neighbour", queue="fatal"):
-    """A job that is in hand when that happens, each time until the last."""
-
-
-@processor(Fatal)
-def fatal(job: Job[Fatal]) -> None:
-    """End the process as a fault in native code would."""
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-@processor(Neighbour)
-def neighbour(job: Job[Neighbour]) -> None:
-    """Take long enough to be there when the worker dies."""
-    threading.Event().wait(NEIGHBOUR_SECONDS)
-
-
-NEIGHBOUR_SECONDS = 0.2
+    """A job that is in hand when that happens first."""
 
 
 def fatal_kit(url: str) -> JobKit:
-    """The kit of both."""
+    """The kit of both. In the first worker all slots are taken when the process ends; later, nothing is waited for."""
+    all_in_hand = threading.Barrier(SLOTS)
+
+    @processor(Fatal)
+    def fatal(job: Job[Fatal]) -> None:
+        # As a fault in native code ends it.
+        if job.epoch == 1:
+            all_in_hand.wait(LONGEST)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @processor(Neighbour)
+    def neighbour(job: Job[Neighbour]) -> None:
+        if job.epoch == 1:
+            all_in_hand.wait(LONGEST)
+            threading.Event().wait(LONGEST)  # for the end that is coming
+
     return JobKit(
-        Settings(redis_url=url, lease=LEASE),
-        queues=[QueueSpec("fatal", concurrency=10)],
-        processors=[fatal, neighbour],
+        Settings(redis_url=url), queues=[QueueSpec("fatal", concurrency=SLOTS)], processors=[fatal, neighbour]
     )

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 
 from jobkit.errors import JobCancelled, JobFailed
@@ -14,6 +15,7 @@ from jobkit.payloads import Payload
 from jobkit.policies import Fixed, Retry
 from jobkit.processing import processor
 from jobkit.queues import QueueSpec
+from jobkit.worker.outcomes import Snoozed
 
 ONCE = Retry(attempts=1)
 
@@ -320,3 +322,34 @@ def test_suspects_run_one_at_a_time(bench: Callable[..., Any], gate: Any) -> Non
     for each in suspects:
         each.result(10)
         assert each.status().attempt == 1
+
+
+def test_a_suspect_waits_for_the_record_of_the_one_before(bench: Callable[..., Any], gate: Any) -> None:
+    """A suspect that has ended still counts as running until that is recorded: it pays for no other one's death."""
+    b = bench()
+    reached, go_on = threading.Event(), threading.Event()
+
+    @processor(Run)
+    def run(job: Job[Run]) -> None:
+        gate.enter()
+
+    suspect = b.enqueue(Run())
+    b.redis("HSET", f"rq:job:{suspect.id}", "jk_rescues", 1, "jk_epoch", 1)
+    worker = b.started(run)
+    gate.wait_entered()
+    advance = worker._finisher._channel.advance
+
+    def held_up(*args: Any, **options: Any) -> Any:
+        reached.set()
+        assert go_on.wait(10)
+        return advance(*args, **options)
+
+    worker._finisher._channel.advance = held_up
+    (running,) = worker._held.all()
+    gate.open()
+    assert reached.wait(10)
+    assert running.over
+    other = worker._dispatch._read(attrs.evolve(running.claimed, id="other", token="t-1"))  # noqa: S106 - a claim's
+    assert isinstance(other.outcome, Snoozed)
+    go_on.set()
+    suspect.result(10)

@@ -178,7 +178,8 @@ class Dispatch:
             return self._pipeline.read(claimed)
         with self._gate:
             before = self._suspect
-            if before is None or before.over:
+            # Its end has to be recorded, too: the next suspect's death would be put down to both.
+            if before is None or (before.over and before.claimed.token not in self._held):
                 self._try_out(claimed)  # before it is read: that may be what ends the process
                 self._suspect = self._pipeline.read(claimed)
                 return self._suspect

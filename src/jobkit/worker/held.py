@@ -45,5 +45,8 @@ class Held:
         """The attempts of one job: one, unless its claim was lost and won again."""
         return [attempt for attempt in self.all() if attempt.claimed.id == job_id]
 
+    def __contains__(self, token: object) -> bool:
+        return token in self._attempts
+
     def __len__(self) -> int:
         return len(self._attempts)

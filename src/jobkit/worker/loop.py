@@ -243,6 +243,7 @@ class Finisher(Part):
             return
         rest = Counter(brought.wants)
         if brought.batch is not None:
+            self._held.forget(a.claimed.token for a in brought.finished)
             rest -= self._dispatch.hand_out(brought.batch.claimed, asked=brought.asked)
             self._told(brought.finished, set(brought.batch.lost))
         if rest:
@@ -278,10 +279,10 @@ class Finisher(Part):
         alone = _Pending(finished=[attempt])
         batch = self._finish_and_claim(alone, {})
         if batch is not None:
+            self._held.forget(a.claimed.token for a in alone.finished)
             self._told(alone.finished, set(batch.lost))
 
     def _told(self, finished: Sequence[Attempt], lost: set[str]) -> None:
-        self._held.forget(a.claimed.token for a in finished)
         for attempt in finished:
             if attempt.claimed.token in lost:
                 log.warning("lost the claim of a job before its result was recorded", extra=attempt.log_fields())
