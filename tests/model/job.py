@@ -1,0 +1,59 @@
+"""What the model knows of a job, and the rules that both sides keep. Times are in ms."""
+
+from collections.abc import Mapping
+
+import attrs
+
+from jobkit.store.records import QueueRules
+
+QUEUES = ("a", "b")
+RULES: Mapping[str, QueueRules] = {
+    "a": QueueRules(keep_done=3, keep_dead=3, done_age_ms=50_000, dead_age_ms=70_000),
+    "b": QueueRules(keep_done=2, keep_dead=2),
+}
+RANKS = {"done": "finished", "dead": "failed", "gone": "canceled"}
+"""By which zset of ours the jobs of each of RQ's registries are counted."""
+RANK_OF = {"finished": "done", "failed": "dead", "stopped": "dead", "canceled": "gone"}
+LEASE = 30_000
+BUDGET = 3
+OUTAGE = 15_000
+FINISHED, FAILED, STOPPED, RETRIED = 1, 2, 3, 4
+
+
+@attrs.define
+class ModelJob:
+    """One job. `token` is set while it is owned; `tried` names the claim under which it last began."""
+
+    queue: str
+    state: str
+    created: int
+    enqueued: int = 0
+    due: int = 0
+    ended: int = 0
+    token: str | None = None
+    worker: str | None = None
+    lease_end: int = 0
+    renewed: bool = False
+    done: str | None = None
+    tried: str | None = None
+    epoch: int = 0
+    failed: int = 0
+    rescues: int = 0
+    died: list[str] = attrs.field(factory=list)
+    parked: int = 0
+    reason: str | None = None
+    error: str | None = None
+    progress: str | None = None
+    saves: int = 0
+    steps: dict[str, str] = attrs.field(factory=dict)
+    results: list[tuple[int, str]] = attrs.field(factory=list)
+
+
+@attrs.define
+class Answer:
+    """What a claim or an advance has to answer. `kept`: it changed something, and is given again if it was lost."""
+
+    claimed: list[str]
+    lost: list[str]
+    wait: int | None
+    kept: bool

@@ -1,0 +1,385 @@
+"""A small model of the store: where each job is, and who owns it. Times are in ms.
+
+A token owns: the model knows jobs by it alone, and whoever brings another is refused. Each public method is one
+script, or one wait.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from jobkit.store.records import Claimed, NewJob
+from jobkit.store.sweeps import _POISON as POISON
+from tests.model.job import (
+    BUDGET,
+    FAILED,
+    FINISHED,
+    LEASE,
+    OUTAGE,
+    QUEUES,
+    RANK_OF,
+    RANKS,
+    RETRIED,
+    RULES,
+    STOPPED,
+    Answer,
+    ModelJob,
+)
+
+
+@attrs.define
+class Model:
+    """What the scripts promise, in Python."""
+
+    now: int
+    jobs: dict[str, ModelJob] = attrs.field(factory=dict)
+    waiting: dict[str, list[str]] = attrs.field(factory=lambda: {queue: [] for queue in QUEUES})
+    ranks: dict[tuple[str, str], list[tuple[int, str]]] = attrs.field(
+        factory=lambda: {(rank, queue): [] for rank in RANKS for queue in QUEUES}
+    )
+    bells: set[str] = attrs.field(factory=set)
+    promoted: set[str] = attrs.field(factory=set)
+    """Queues whose promotion took RQ's scheduler lock."""
+    kept_replies: set[str] = attrs.field(factory=set)
+    """Workers whose last reply is kept for its repetition."""
+    tallies: dict[tuple[str, str], int] = attrs.field(factory=dict)
+    """Finished and failed attempts of the registered workers."""
+    swept: int = 0
+    grace: int = 0
+
+    # --- what a client does
+
+    def enqueue(self, *news: NewJob) -> list[bool]:
+        """New jobs, or such as exist."""
+        pushes: list[NewJob] = []
+        created = [self._write(new, pushes) for new in news]
+        self._push(pushes)
+        return created
+
+    def _write(self, new: NewJob, pushes: list[NewJob]) -> bool:
+        if new.id in self.jobs:
+            return False
+        due = self.now + new.delay_ms if new.delay_ms else new.due_ms
+        self.jobs[new.id] = job = ModelJob(new.queue, "queued", self.now)
+        if due > self.now:
+            job.state, job.due = "scheduled", due
+        else:
+            job.enqueued = self.now
+        pushes.append(new)
+        return True
+
+    def _push(self, news: Sequence[NewJob]) -> None:
+        """A batch is pushed once all of it is written; who sleeps must learn of a due time as well."""
+        for new in news:
+            self.bells.add(new.queue)
+            if self.jobs[new.id].state == "queued":
+                self.waiting[new.queue].append(new.id)
+
+    def cancel(self, job_id: str) -> str:
+        """An operator ends a job."""
+        job = self.jobs.get(job_id)
+        if job is None:
+            return "missing"
+        if job.state in RANK_OF:
+            return "ended"
+        if job.state == "queued":
+            self.waiting[job.queue].remove(job_id)
+        job.reason, job.parked = "not wanted", 0
+        self._end(job_id, "canceled", STOPPED)
+        return "canceled"
+
+    def retry(self, job_id: str) -> str:
+        """An operator gives a job a new life, or brings it forward."""
+        job = self.jobs.get(job_id)
+        if job is None:
+            return "missing"
+        if job.state in {"queued", "started", "finished"}:
+            return "waiting" if job.state == "queued" else job.state
+        if job.state in RANK_OF:
+            rank = self.ranks[RANK_OF[job.state], job.queue]
+            rank[:] = [entry for entry in rank if entry[1] != job_id]
+            job.failed = job.rescues = job.ended = 0
+            job.died, job.reason, job.error, job.progress = [], None, None, None
+        job.parked, job.worker = 0, None
+        self._queue(job_id)
+        return "queued"
+
+    # --- what a worker does
+
+    def claim(self, worker: str, wants: Mapping[str, int], *, heard: bool) -> Answer:
+        """A worker asks for jobs; `heard`: it waited for a bell first."""
+        if heard:
+            rung = next((queue for queue in QUEUES if wants.get(queue) and queue in self.bells), None)
+            self.bells.discard(rung or "")
+        return self._claim(worker, wants)
+
+    def _claim(self, worker: str, wants: Mapping[str, int]) -> Answer:
+        claimed: list[str] = []
+        waits: list[int] = []
+        for queue, want in wants.items():
+            if want <= 0:
+                continue
+            self._promote(queue)
+            waiting = self.waiting[queue]
+            got, waiting[:] = waiting[:want], waiting[want:]
+            for job_id in got:
+                job = self.jobs[job_id]
+                job.state, job.worker, job.lease_end, job.epoch = "started", worker, self.now + LEASE, job.epoch + 1
+            if waiting:
+                self.bells.add(queue)
+            due = [job.due for job in self.jobs.values() if (job.queue, job.state) == (queue, "scheduled")]
+            if len(got) < want and due:
+                waits.append(max(1, min(due) - self.now))
+            claimed += got
+        if claimed:
+            self.kept_replies.add(worker)
+        return Answer(claimed, [], min(waits, default=None), kept=bool(claimed))
+
+    def granted(self, claim: Claimed) -> None:
+        """The server has named the token of a claim."""
+        self.jobs[claim.id].token = claim.token
+
+    def is_owned(self, claim: Claimed) -> bool:
+        """Whether the claim's token owns its job."""
+        return self.standing(claim) == "own"
+
+    def standing(self, claim: Claimed) -> str:
+        """'own', 'done' (this very token ended its attempt) or 'lost'."""
+        job = self.jobs.get(claim.id)
+        if job is None:
+            return "lost"
+        if job.token == claim.token:
+            return "own" if job.queue == claim.queue else "lost"
+        return "done" if job.done == claim.token else "lost"
+
+    def advance(
+        self, worker: str, batch: Sequence[Claimed], follow_ups: Sequence[NewJob], wants: Mapping[str, int]
+    ) -> Answer:
+        """A worker finishes a batch, the follow-ups being the first one's, and asks for more."""
+        lost: list[str] = []
+        pushes: list[NewJob] = []
+        queues: set[str] = set()
+        for index, claim in enumerate(batch):
+            standing = self.standing(claim)
+            if standing == "lost":
+                lost.append(claim.token)
+            elif standing == "own":
+                job = self.jobs[claim.id]
+                job.done, job.parked, job.reason, job.steps = claim.token, 0, None, {}
+                self._end(claim.id, "finished", FINISHED, trim=False)
+                self._count(worker, "successful_job_count")
+                queues.add(claim.queue)
+                for follow_up in follow_ups if index == 0 else ():
+                    self._write(follow_up, pushes)
+        for queue in queues:
+            self._trim_count("done", queue, RULES[queue].keep_done)
+        self._push(pushes)
+        answer = self._claim(worker, wants)
+        if queues:
+            self.kept_replies.add(worker)
+            answer.kept = True
+        answer.lost = lost
+        return answer
+
+    def fail(self, worker: str, claim: Claimed, delay: int | None, *, counts: bool) -> bool:
+        """An attempt raised; None is the dead letters."""
+        standing = self.standing(claim)
+        if standing == "own":
+            job = self.jobs[claim.id]
+            job.done, job.parked, job.reason, job.error = claim.token, 0, None, "ValueError: no"
+            job.failed += counts
+            self._count(worker, "failed_job_count")
+            if delay is None:
+                self._end(claim.id, "failed", FAILED)
+            else:
+                job.results.append((RETRIED, claim.token))
+                self._queue(claim.id, delay=delay)
+        return standing != "lost"
+
+    def snooze(self, claim: Claimed, delay: int, *, parked: bool) -> bool:
+        """An attempt puts its job off. A parked job rings for nobody."""
+        standing = self.standing(claim)
+        if standing == "own":
+            job = self.jobs[claim.id]
+            job.done, job.reason = claim.token, "x"
+            job.parked = (job.parked or self.now) if parked else 0
+            self._release(job)
+            job.state, job.due = "scheduled", self.now + delay
+            if not parked:
+                self.bells.add(job.queue)
+        return standing != "lost"
+
+    def end(self, claim: Claimed, state: str) -> bool:
+        """An attempt is closed for good."""
+        standing = self.standing(claim)
+        if standing == "own":
+            job = self.jobs[claim.id]
+            job.done, job.parked, job.reason = claim.token, 0, "said so"
+            self._end(claim.id, state, STOPPED)
+        return standing != "lost"
+
+    def put_back(self, batch: Sequence[Claimed]) -> list[str]:
+        """A worker gives jobs back; answers the lost tokens."""
+        lost = []
+        for claim in reversed(batch):
+            standing = self.standing(claim)
+            if standing == "lost":
+                lost.append(claim.token)
+            elif standing == "own":
+                job = self.jobs[claim.id]
+                job.done = claim.token
+                self._release(job)
+                job.worker = None
+                self._to_front(claim.id)
+        return lost
+
+    def renew(self, batch: Sequence[Claimed]) -> set[str]:
+        """A worker extends its leases; answers the lost tokens."""
+        lost = set()
+        for claim in batch:
+            standing = self.standing(claim)
+            if standing == "own":
+                self.jobs[claim.id].lease_end, self.jobs[claim.id].renewed = self.now + LEASE, True
+            elif standing == "lost":
+                lost.add(claim.token)
+        return lost
+
+    def try_out(self, claim: Claimed) -> bool:
+        """An attempt is about to begin."""
+        if self.is_owned(claim):
+            self.jobs[claim.id].tried = claim.token
+            return True
+        return False
+
+    def save_step(self, claim: Claimed, name: str, value: str) -> bool:
+        """An attempt keeps a step."""
+        if self.is_owned(claim):
+            self.jobs[claim.id].steps[name] = value
+            self.jobs[claim.id].saves += 1
+            return True
+        return False
+
+    def report(self, claim: Claimed, progress: str) -> bool:
+        """An attempt reports its progress."""
+        if self.is_owned(claim):
+            self.jobs[claim.id].progress = progress
+            return True
+        return False
+
+    # --- what time and sweeps do
+
+    def promote(self, queue: str) -> int:
+        """Queue what fell due."""
+        self.promoted.add(queue)
+        moved = self._promote(queue)
+        if moved:
+            self.bells.add(queue)
+        return moved
+
+    def _promote(self, queue: str) -> int:
+        """Suspects to the front: there they were when they were rescued."""
+        due = sorted(
+            (job.due, job_id) for job_id, job in self.jobs.items() if (job.queue, job.state) == (queue, "scheduled")
+        )
+        ready = [job_id for when, job_id in due if when <= self.now]
+        for job_id in ready:
+            self.jobs[job_id].state, self.jobs[job_id].enqueued = "queued", self.now
+        first = [job_id for job_id in ready if self.jobs[job_id].rescues]
+        self.waiting[queue] = first + self.waiting[queue] + [job_id for job_id in ready if job_id not in first]
+        return len(ready)
+
+    def rescue(self, queue: str) -> tuple[int, int]:
+        """Take jobs from workers whose lease ran out; answers how many live on, and how many were poison."""
+        if self.grace > self.now:
+            return 0, 0
+        late = sorted(
+            (job.lease_end, f"{job_id}:{job.token}", job_id)
+            for job_id, job in self.jobs.items()
+            if job.queue == queue and job.token and job.lease_end <= self.now
+        )
+        poisoned = 0
+        for _, _, job_id in reversed(late):
+            job = self.jobs[job_id]
+            if not job.rescues or job.tried == job.token or ":" in job_id:
+                job.rescues += 1
+                job.died.append(str(job.worker))
+            if job.rescues > BUDGET:
+                job.error = POISON
+                job.reason = f"the workers that died with it: {', '.join(job.died)}"
+                self._end(job_id, "failed", FAILED, trim=False)
+                poisoned += 1
+            else:
+                self._release(job)
+                self._to_front(job_id)
+        if poisoned:
+            self._trim_count("dead", queue, RULES[queue].keep_dead)
+        return len(late) - poisoned, poisoned
+
+    def trim(self, queue: str) -> int:
+        """Delete what retention no longer keeps; answers how many."""
+        rule = RULES[queue]
+        kept = {
+            "done": (rule.keep_done, rule.done_age_ms),
+            "dead": (rule.keep_dead, rule.dead_age_ms),
+            "gone": (rule.keep_dead, rule.dead_age_ms),
+        }
+        trimmed = 0
+        for rank, (keep, age) in kept.items():
+            if age:
+                old = sum(when <= self.now - age for when, _ in self.ranks[rank, queue])
+                trimmed += self._forget(rank, queue, old)
+            trimmed += self._trim_count(rank, queue, keep)
+        return trimmed
+
+    def stamp(self) -> None:
+        """A sweep begins; after a silence the leases get a grace."""
+        if self.swept and self.now - self.swept > OUTAGE:
+            self.grace = self.now + OUTAGE
+        self.swept = self.now
+
+    # --- what they share
+
+    def _release(self, job: ModelJob) -> None:
+        job.token, job.renewed = None, False
+
+    def _queue(self, job_id: str, *, delay: int = 0) -> None:
+        """To the end of the queue, or to the scheduled jobs."""
+        job = self.jobs[job_id]
+        self._release(job)
+        self.bells.add(job.queue)
+        if delay:
+            job.state, job.due = "scheduled", self.now + delay
+        else:
+            job.state, job.enqueued = "queued", self.now
+            self.waiting[job.queue].append(job_id)
+
+    def _to_front(self, job_id: str) -> None:
+        job = self.jobs[job_id]
+        job.state = "queued"
+        self.waiting[job.queue].insert(0, job_id)
+        self.bells.add(job.queue)
+
+    def _end(self, job_id: str, state: str, kind: int, *, trim: bool = True) -> None:
+        job, rank = self.jobs[job_id], RANK_OF[state]
+        job.results.append((kind, job.token or ""))
+        self._release(job)
+        job.state, job.ended = state, self.now
+        self.ranks[rank, job.queue].append((self.now, job_id))
+        self.ranks[rank, job.queue].sort()
+        if trim:
+            self._trim_count(rank, job.queue, RULES[job.queue].keep_dead)
+
+    def _trim_count(self, rank: str, queue: str, keep: int) -> int:
+        return self._forget(rank, queue, max(0, len(self.ranks[rank, queue]) - keep))
+
+    def _forget(self, rank: str, queue: str, many: int) -> int:
+        ranked = self.ranks[rank, queue]
+        for _, job_id in ranked[:many]:
+            del self.jobs[job_id]
+        del ranked[:many]
+        return many
+
+    def _count(self, worker: str, tally: str) -> None:
+        """A worker that is not registered is not counted."""
+        if (worker, tally) in self.tallies:
+            self.tallies[worker, tally] += 1

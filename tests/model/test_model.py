@@ -1,0 +1,392 @@
+"""Any calls in any order leave every acknowledged job in one place, with one owner at most, and nothing besides."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import attrs
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from jobkit.errors import LostClaim
+from jobkit.store.channel import ClaimChannel
+from jobkit.store.claims import Claims
+from jobkit.store.records import Batch, Claimed, NewJob
+from jobkit.store.sweeps import SweepReport
+from tests.model.job import BUDGET, LEASE, QUEUES, RULES, Answer
+from tests.model.keyspace import expected, found, iso
+from tests.model.model import Model
+from tests.store.world import NO_WAIT, World, done_with
+
+NOW = 4_000_000_000_101
+"""Unix ms. So far ahead of the server's clock, the scripts' clock moves only when it is told to."""
+PATIENCE = 5.0
+WORKERS = ("w1", "w2", "w3")
+REGISTERED = "w1"
+TALLIES = ("successful_job_count", "failed_job_count")
+REGISTRIES = {"stopped": "failed"}
+ERROR = "Traceback\nValueError: no"
+
+# An id that RQ would not take is among them: the scripts cut ids from tokens.
+IDS = st.sampled_from([*(f"j{i}" for i in range(11)), "j:0"])
+NUMBERS = st.integers(0, 999)
+WHO = st.sampled_from(WORKERS)
+QUEUE = st.sampled_from(QUEUES)
+DELAYS = st.sampled_from([0, 0, 1000, 20_000])
+NEWS = st.tuples(IDS, QUEUE, DELAYS, st.booleans())
+WANTS = st.fixed_dictionaries({queue: st.integers(0, 3) for queue in QUEUES})
+# Which claim of a worker's: one that it owns, any that it ever had, or the token of one with another's job or queue.
+PICK = st.tuples(
+    st.sampled_from(["own", "own", "own", "any", "forged", "elsewhere"]), st.integers(0, 999), st.integers(0, 999)
+)
+PICKS = st.lists(PICK, min_size=1, max_size=4)
+
+
+@attrs.define
+class Hand:
+    """A worker, and all the claims it ever had."""
+
+    claims: Claims
+    channel: ClaimChannel
+    had: list[Claimed] = attrs.field(factory=list)
+    sent: Any = None
+    """Its latest numbered call, as it went out."""
+    kept: tuple[Any, Batch] | None = None
+    """The latest that changed something, and its answer."""
+
+    @contextmanager
+    def calling(self, *, dropped: bool) -> Iterator[ClaimChannel]:
+        """The channel, for one call. `dropped`: what the server answers is lost once, and the channel asks again."""
+        channel, answers = self.channel, iter([dropped])
+        exchange = channel._exchange
+
+        def send(*call: Any) -> Any:
+            self.sent = call[:3]
+            answer = exchange(*call)
+            if next(answers, False):
+                raise RedisConnectionError("the answer was lost")
+            return answer
+
+        channel._exchange = send  # type: ignore[method-assign]
+        try:
+            yield channel
+        finally:
+            del channel._exchange
+
+    def repeated(self) -> Batch | None:
+        """The answer to the kept call when it is sent once more."""
+        assert self.kept
+        self.channel._unanswered = self.kept[0]
+        self.channel._repeat_unanswered()
+        batch, self.channel._owed = self.channel._owed, None
+        return batch
+
+
+class Machine(RuleBasedStateMachine):
+    """Drives the scripts and the model alike, on two queues with three workers. Nobody forgets a token."""
+
+    url: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(self.url, RULES)
+        self.world.redis.flushall()
+        self.model = Model(NOW)
+        self.world.redis.set("rq:jk:clock", self.model.now)
+        self.world.sweeps.publish(RULES)
+        for tally in TALLIES:
+            self.world.redis.hset(f"rq:worker:{REGISTERED}", tally, 0)
+            self.model.tallies[REGISTERED, tally] = 0
+        self.hands: dict[str, Hand] = {}
+        for name in WORKERS:
+            claims = Claims(self.world.store, name, RULES, lease=LEASE / 1000)
+            self.hands[name] = Hand(claims, claims.channel("c"))
+
+    def teardown(self) -> None:
+        for hand in self.hands.values():
+            hand.channel.close()
+        self.world.close()
+
+    # --- what the rules are given
+
+    def new(self, told: tuple[str, str, int, bool]) -> NewJob:
+        """A new job. Its time is told as a delay or as a date, which may be the present one."""
+        job_id, queue, delay, is_date = told
+        when = {"due_ms": self.model.now + delay} if is_date else {"delay_ms": delay}
+        return self.world.new(job_id, queue, **when)
+
+    def queue_of(self, job_id: str) -> str:
+        """The queue that a job's hash names, as a client reads it first."""
+        job = self.model.jobs.get(job_id)
+        return job.queue if job else "a"
+
+    def someone(self, number: int) -> tuple[str, Hand]:
+        """A worker that has claimed before."""
+        return self.hands_used[number % len(self.hands_used)]
+
+    @property
+    def hands_used(self) -> list[tuple[str, Hand]]:
+        return [(name, hand) for name, hand in self.hands.items() if hand.had]
+
+    def pick(self, hand: Hand, picks: list[tuple[str, int, int]]) -> list[Claimed]:
+        """Some of a worker's claims; the same may be among them twice."""
+        owned = [claim for claim in hand.had if self.model.is_owned(claim)]
+        batch = []
+        for kind, first, second in picks:
+            among = owned if kind != "any" and owned else hand.had
+            claim = among[first % len(among)]
+            if kind == "forged":
+                claim = attrs.evolve(claim, id=hand.had[second % len(hand.had)].id)
+            elif kind == "elsewhere":
+                claim = attrs.evolve(claim, queue=QUEUES[second % 2])
+            batch.append(claim)
+        return batch
+
+    def answered(self, hand: Hand, batch: Batch, answer: Answer) -> None:
+        """The server answered as the model did; the worker has what it was given."""
+        assert [claim.id for claim in batch.claimed] == answer.claimed
+        assert batch.lost == answer.lost
+        # The server counts due times in seconds: it may say a ms more.
+        wait = None if batch.wait is None else round(batch.wait * 1000)
+        assert wait == answer.wait or (wait and answer.wait and wait == answer.wait + 1)
+        for claim in batch.claimed:
+            job = self.model.jobs[claim.id]
+            assert claim.queue == job.queue
+            assert (claim.epoch, claim.failed, claim.rescues) == (job.epoch, job.failed, job.rescues)
+            assert (claim.parked_ms, claim.enqueued_at) == (job.parked, iso(job.enqueued))
+            self.model.granted(claim)
+        hand.had += batch.claimed
+        if answer.kept:
+            hand.kept = hand.sent, batch
+
+    # --- clients and operators
+
+    @rule(news=st.lists(NEWS, min_size=1, max_size=4))
+    def enqueue(self, news: list[Any]) -> None:
+        """New jobs, and such as exist."""
+        jobs = [self.new(told) for told in news]
+        assert self.world.enqueue(*jobs) == self.model.enqueue(*jobs)
+
+    @rule(job_id=IDS)
+    def cancel(self, job_id: str) -> None:
+        """An operator cancels."""
+        queue = self.queue_of(job_id)
+        assert self.world.cancel(job_id, queue, keep=RULES[queue].keep_dead) == self.model.cancel(job_id)
+
+    @rule(job_id=IDS)
+    def retry(self, job_id: str) -> None:
+        """An operator retries."""
+        assert self.world.retry(job_id, self.queue_of(job_id)) == self.model.retry(job_id)
+
+    @rule(job_id=IDS)
+    def look(self, job_id: str) -> None:
+        """An operator counts, and reads a job."""
+        states = [(job.queue, REGISTRIES.get(job.state, job.state)) for job in self.model.jobs.values()]
+        for counts in self.world.inspection.counts(QUEUES):
+            for state in ("queued", "started", "scheduled", "finished", "failed", "canceled"):
+                assert getattr(counts, state) == states.count((counts.name, state)), state
+        fields, job = self.world.inspection.job(job_id), self.model.jobs.get(job_id)
+        assert (fields and (fields.state, fields.queue)) == (job and (job.state, job.queue))
+
+    # --- workers
+
+    @rule(worker=WHO, wants=WANTS, waits=st.booleans(), dropped=st.booleans())
+    def claim(self, worker: str, wants: Mapping[str, int], *, waits: bool, dropped: bool) -> None:
+        """A worker asks for jobs, or waits for a bell that was rung already."""
+        heard = waits and any(wants[queue] for queue in self.model.bells)
+        hand = self.hands[worker]
+        with hand.calling(dropped=dropped) as channel:
+            batch = channel.claim(wants, block=PATIENCE if heard else NO_WAIT)
+        self.answered(hand, batch, self.model.claim(worker, wants, heard=heard))
+
+    @precondition(lambda self: self.hands_used)
+    @rule(who=NUMBERS, picks=PICKS, follow_ups=st.lists(NEWS, max_size=2), wants=WANTS, dropped=st.booleans())
+    def advance(
+        self, who: int, picks: list[Any], follow_ups: list[Any], wants: Mapping[str, int], *, dropped: bool
+    ) -> None:
+        """A worker finishes jobs, also such as are not its own, and asks for more."""
+        worker, hand = self.someone(who)
+        batch, follows = self.pick(hand, picks), tuple(self.new(told) for told in follow_ups)
+        done = [done_with(claim, follow_ups=follows if i == 0 else ()) for i, claim in enumerate(batch)]
+        with hand.calling(dropped=dropped) as channel:
+            answered = channel.advance(done, wants)
+        self.answered(hand, answered, self.model.advance(worker, batch, follows, wants))
+
+    @precondition(lambda self: any(hand.kept for hand in self.hands.values()))
+    @rule(who=NUMBERS)
+    def ask_again(self, who: int) -> None:
+        """An answer was lost for long: the same comes again, without the jobs that somebody else has had since."""
+        hands = [hand for hand in self.hands.values() if hand.kept]
+        hand = hands[who % len(hands)]
+        assert hand.kept
+        _, first = hand.kept
+        owned = [claim for claim in first.claimed if self.model.is_owned(claim)]
+        assert hand.repeated() == attrs.evolve(first, claimed=owned)
+
+    @precondition(lambda self: self.hands_used)
+    @rule(who=NUMBERS, pick=PICK, delay=st.none() | DELAYS, counts=st.booleans())
+    def fail(self, who: int, pick: Any, delay: int | None, *, counts: bool) -> None:
+        """An attempt raises: retried at once, later, or dead."""
+        worker, hand = self.someone(who)
+        (claim,) = self.pick(hand, [pick])
+        seconds = None if delay is None else delay / 1000
+        recorded = hand.claims.fail(claim, error=ERROR, delay=seconds, started=1.0, ended=2.0, counts=counts)
+        assert recorded == self.model.fail(worker, claim, delay, counts=counts)
+
+    @precondition(lambda self: self.hands_used)
+    @rule(who=NUMBERS, pick=PICK, delay=DELAYS, parked=st.booleans())
+    def snooze(self, who: int, pick: Any, delay: int, *, parked: bool) -> None:
+        """An attempt puts its job off."""
+        _, hand = self.someone(who)
+        (claim,) = self.pick(hand, [pick])
+        recorded = hand.claims.snooze(claim, delay=delay / 1000, reason="x", parked=parked)
+        assert recorded == self.model.snooze(claim, delay, parked=parked)
+
+    @precondition(lambda self: self.hands_used)
+    @rule(who=NUMBERS, pick=PICK, state=st.sampled_from(["canceled", "stopped"]))
+    def end(self, who: int, pick: Any, state: Literal["canceled", "stopped"]) -> None:
+        """An attempt is closed for good, by its processor or by an operator."""
+        _, hand = self.someone(who)
+        (claim,) = self.pick(hand, [pick])
+        recorded = hand.claims.end(claim, state=state, reason="said so", started=1.0, ended=2.0)
+        assert recorded == self.model.end(claim, state)
+
+    @precondition(lambda self: self.hands_used)
+    @rule(who=NUMBERS, picks=PICKS)
+    def put_back(self, who: int, picks: list[Any]) -> None:
+        """A worker gives jobs back."""
+        _, hand = self.someone(who)
+        batch = self.pick(hand, picks)
+        assert hand.claims.put_back(batch) == self.model.put_back(batch)
+
+    @precondition(lambda self: self.hands_used)
+    @rule(who=NUMBERS, picks=PICKS)
+    def renew(self, who: int, picks: list[Any]) -> None:
+        """A worker renews its leases."""
+        _, hand = self.someone(who)
+        batch = self.pick(hand, picks)
+        assert hand.claims.renew(batch) == self.model.renew(batch)
+
+    # --- attempts
+
+    @precondition(lambda self: self.hands_used)
+    @rule(who=NUMBERS, pick=PICK)
+    def begin(self, who: int, pick: Any) -> None:
+        """An attempt says that it begins."""
+        _, hand = self.someone(who)
+        (claim,) = self.pick(hand, [pick])
+        assert hand.claims.try_out(claim) == self.model.try_out(claim)
+
+    @precondition(lambda self: self.hands_used)
+    @rule(who=NUMBERS, pick=PICK, name=st.sampled_from("xy"), value=st.sampled_from("12"))
+    def save_step(self, who: int, pick: Any, name: str, value: str) -> None:
+        """An attempt keeps a step, new or again."""
+        _, hand = self.someone(who)
+        (claim,) = self.pick(hand, [pick])
+        assert hand.claims.save_step(claim, name, value.encode()) == self.model.save_step(claim, name, value)
+
+    @precondition(lambda self: self.hands_used)
+    @rule(who=NUMBERS, pick=PICK, percent=st.integers(0, 100))
+    def progress(self, who: int, pick: Any, percent: int) -> None:
+        """An attempt reports its progress."""
+        _, hand = self.someone(who)
+        (claim,) = self.pick(hand, [pick])
+        assert hand.claims.progress(claim, percent, "on") == self.model.report(claim, f'[{percent}, "on"]')
+
+    @precondition(lambda self: self.hands_used)
+    @rule(who=NUMBERS, pick=PICK, news=st.lists(NEWS, min_size=1, max_size=3))
+    def enqueue_from_job(self, who: int, pick: Any, news: list[Any]) -> None:
+        """An attempt enqueues; who lost its claim enqueues nothing."""
+        _, hand = self.someone(who)
+        (claim,) = self.pick(hand, [pick])
+        jobs = [self.new(told) for told in news]
+        if self.model.is_owned(claim):
+            assert hand.claims.enqueue(claim, jobs) == self.model.enqueue(*jobs)
+        else:
+            with pytest.raises(LostClaim):
+                hand.claims.enqueue(claim, jobs)
+
+    # --- time, and sweeps
+
+    @rule(seconds=st.sampled_from([1, 10, 16, 31, 60]))
+    def expire(self, seconds: int) -> None:
+        """Time goes by and nobody sweeps: jobs fall due, leases run out, and their owners know nothing of it."""
+        self.model.now += seconds * 1000
+        self.world.redis.set("rq:jk:clock", self.model.now)
+
+    @rule(queue=QUEUE)
+    def promote(self, queue: str) -> None:
+        """What fell due is queued."""
+        assert self.world.sweeps.promote(queue) == self.model.promote(queue)
+
+    @rule(queue=QUEUE)
+    def rescue(self, queue: str) -> None:
+        """What lost its worker is queued again, or is poison."""
+        assert self.world.rescue(queue) == (*self.model.rescue(queue), 0)
+
+    @rule(queue=QUEUE)
+    def trim(self, queue: str) -> None:
+        """What retention no longer keeps is deleted."""
+        assert self.world.sweeps.trim(queue, RULES[queue]) == self.model.trim(queue)
+
+    @rule()
+    def sweep(self) -> None:
+        """All three, as a worker does it; after a silence the leases get a grace."""
+        self.model.stamp()
+        promoted = rescued = poisoned = trimmed = 0
+        for queue in QUEUES:
+            promoted += self.model.promote(queue)
+            saved, lost = self.model.rescue(queue)
+            rescued, poisoned = rescued + saved, poisoned + lost
+            trimmed += self.model.trim(queue)
+        report = self.world.sweeps.sweep()
+        assert report == SweepReport(promoted=promoted, rescued=rescued, poisoned=poisoned, trimmed=trimmed)
+
+    @rule(worker=WHO, times=st.integers(1, BUDGET + 1), begins=st.booleans())
+    def die(self, worker: str, times: int, *, begins: bool) -> None:
+        """A worker takes what it gets and dies, begun or not; so does the next of its name."""
+        hand, wants = self.hands[worker], dict.fromkeys(QUEUES, 2)
+        for _ in range(times):
+            with hand.calling(dropped=False) as channel:
+                batch = channel.claim(wants, block=NO_WAIT)
+            self.answered(hand, batch, self.model.claim(worker, wants, heard=False))
+            for claim in hand.had if begins else ():
+                assert hand.claims.try_out(claim) == self.model.try_out(claim)
+            self.expire(31)
+            for queue in QUEUES:
+                self.rescue(queue)
+
+    # --- what holds after each of them
+
+    @invariant()
+    def agrees(self) -> None:
+        """Every key is there that the model says, with what it says, and no other."""
+        there, model = found(self.world.redis, self.model.now), expected(self.model)
+        assert there.less(model) == model.less(there)
+
+    @invariant()
+    def is_in_one_place(self) -> None:
+        """Each job is in one list or registry of one queue, once."""
+        places = [job_id for queue in QUEUES for job_id in self.model.waiting[queue]]
+        places += [job_id for ranked in self.model.ranks.values() for _, job_id in ranked]
+        jobs = self.model.jobs.items()
+        places += [job_id for job_id, job in jobs if job.token or job.state == "scheduled"]
+        assert sorted(places) == sorted(self.model.jobs)
+
+    @invariant()
+    def nobody_sleeps_beside_work(self) -> None:
+        """Where a job waits, the bell is rung."""
+        assert {queue for queue in QUEUES if self.model.waiting[queue]} <= self.model.bells
+
+
+def test_scripts_do_what_the_model_does(both_servers: str) -> None:
+    """Nothing acknowledged is lost, owned twice or left over, whatever is called in whatever order."""
+    machine: Any = type("Bound", (Machine,), {"url": both_servers})
+    profile = settings.get_current_profile_name()
+    short = {} if profile == "long" else {"max_examples": 40, "stateful_step_count": 40}
+    run_state_machine_as_test(
+        machine, settings=settings(**short, deadline=None, suppress_health_check=list(HealthCheck))
+    )
