@@ -15,6 +15,7 @@ from tests.chaos.life import LEASE, LONGEST
 QUEUE = "mixed"
 HELD = -1
 """The number of a job that the old release does not end."""
+STARTS = 20.0
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -103,16 +104,20 @@ def new(effects: EffectWriter) -> list[Any]:
 
 
 def start(url: str, release: str, folder: Path) -> Any:
-    """A worker process of a release."""
+    """A worker process of a release, which claims by now."""
     CONTEXT.set_forkserver_preload([__name__, "jobkit.worker.worker"])
-    process = CONTEXT.Process(target=serve, args=(url, release, folder), daemon=True)
+    ready = CONTEXT.Event()
+    process = CONTEXT.Process(target=serve, args=(url, release, folder, ready), daemon=True)
     process.start()
+    assert ready.wait(STARTS)
     return process
 
 
-def serve(url: str, release: str, folder: Path) -> None:
+def serve(url: str, release: str, folder: Path, ready: Any) -> None:
     """Work until told to end."""
     die_with_parent(os.getppid())()
     logging.disable()
     with kit_of(url, release, folder) as kit:
-        kit.worker().run()
+        worker = kit.worker()
+        worker.on_change = ready.set
+        worker.run()

@@ -1,13 +1,16 @@
 """Workers of an old and a new release on one queue, as in every deploy; the old one is killed in the end."""
 
 import signal
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobkit.errors import ResultTimeout
+from jobkit.factory import JobKit
 from jobkit.jobs import JobState
 from jobkit.soak.audit import Audit
 from jobkit.soak.effects import Effects
@@ -18,6 +21,8 @@ from tests.chaos.releases import HELD, QUEUE, Added, NewKept, NewWider, OldKept,
 
 EACH = 15
 ENDS = 20.0
+BOUND = 3.0
+"""Seconds that a parked job waits at most while a worker that can run it has a free slot."""
 
 
 @pytest.fixture
@@ -65,12 +70,11 @@ def test_old_and_new(store_url: str, tmp_path: Path, start: Callable[[str], Any]
         later = [before.enqueue(OldKept(n=EACH + n)) for n in range(EACH)]
         assert {handle.result(LONGEST) for handle in later} <= {"old", "new, old"}
 
+        assert {handle.result(ENDS) for handle in newer} == {"new", "new, m"}
+
         one.kill()
         one.join(ENDS)
         assert held.result(ENDS) == "new, old"
-        for handle in newer:  # forward, since their waits are longer than a test should be
-            after.jobs.retry(handle.id)
-        assert {handle.result(LONGEST) for handle in newer} == {"new", "new, m"}
         audit = Audit(after.store, QUEUE)
         names = sorted(audit.workers())
         assert len(names) == 2
@@ -88,3 +92,39 @@ def test_old_and_new(store_url: str, tmp_path: Path, start: Callable[[str], Any]
             assert each.status().attempt == 1
         assert audit.unfinished() == 0
         assert audit.leaks(names) == []
+
+
+def test_a_newer_job_waits_seconds(store_url: str, start: Callable[[str], Any]) -> None:
+    """A job that two old workers cannot read is with them once, and starts within 3 s on the one that can read it."""
+    with releases.kit_of(store_url, "new") as kit:
+        audit = Audit(kit.store, QUEUE)
+        first, _, _ = (start(release) for release in ("new", "old", "old"))
+        ids, waits = [], []
+        for n in [1, 1, 1, 40]:
+            asked = time.monotonic()
+            jobs = [kit.enqueue(Added(n=each)) for each in range(n)]
+            assert {each.result(ENDS) for each in jobs} == {"new"}
+            waits.append(time.monotonic() - asked)
+            ids += [each.id for each in jobs]
+        assert max(waits) < BOUND, waits
+        assert epochs(kit, ids) <= {1, 2}  # the two old ones had each once at most
+
+        first.kill()
+        first.join(ENDS)
+        left = [kit.enqueue(Added(n=n)) for n in range(40)]
+        with pytest.raises(ResultTimeout):  # as long as two looks take, and shorter than the first wait
+            left[0].result(2.5)
+        assert epochs(kit, [each.id for each in left[:-1]]) == {1}
+
+        start("new")
+        asked = time.monotonic()
+        assert {each.result(ENDS) for each in left} == {"new"}
+        assert time.monotonic() - asked < BOUND
+        assert audit.unfinished() == 0
+        assert audit.leaks([]) == []
+
+
+def epochs(kit: JobKit, ids: Sequence[str]) -> set[int]:
+    """How often these jobs were claimed."""
+    keys = kit.store.keys
+    return {int(each) for each in kit.store.run_many([("HGET", keys.job(job_id), "jk_epoch") for job_id in ids])}

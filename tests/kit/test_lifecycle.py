@@ -9,6 +9,8 @@ import pytest
 import redis
 
 from jobkit import DeclarationError, JobKit, QueueSpec, Settings, StoreUnavailable
+from jobkit.store.claims import Claims
+from jobkit.store.records import QueueRules
 from jobkit.worker import Worker
 from tests.kit.app import NEVER_LONG, QUEUES, Add, Hold, Note, Stage, Sum, make_kit
 
@@ -64,6 +66,27 @@ def test_running_starts_no_worker_under_test(store_url: str, stage: Stage) -> No
         assert kit.handle(handle.id).result(timeout=NEVER_LONG) is None
     with make_kit(store_url, stage).running(workers=False):
         assert workers(store_url) == 0
+
+
+def test_only_workers_sweep(store_url: str, stage: Stage) -> None:
+    """A kit that enqueues starts no thread and sweeps nothing; one with a worker rescues in every queue."""
+    with make_kit(store_url, stage).running():  # so that the queues are known
+        pass
+    threads = threading.active_count()
+    with make_kit(store_url, stage, lease=3) as kit, redis.Redis.from_url(store_url) as client:
+        client.delete("rq:jk:sweep")
+        handle = kit.enqueue(Add(numbers=[1]))
+        rules = {"sums": QueueRules(keep_done=9, keep_dead=9)}
+        channel = Claims(kit.store, "a worker that is gone", rules, lease=0.01).channel("claim")
+        assert [each.id for each in channel.claim({"sums": 1}, block=0).claimed] == [handle.id]
+        channel.close()
+        client.delete("rq:jk:bell:sums")
+        assert threading.active_count() == threads
+        assert not client.exists("rq:jk:sweep")
+        assert handle.status().state == "started"
+        with make_kit(store_url, stage, lease=3).running("notes"):
+            assert client.blpop("rq:jk:bell:sums", timeout=NEVER_LONG)
+        assert handle.status().state == "queued"
 
 
 def test_running_ends_its_worker_when_the_body_raises(store_url: str) -> None:

@@ -158,8 +158,8 @@ def test_suspended(world: World) -> None:
     assert len(look(world, "new")) == 1
 
 
-def test_looks_while_there_are_any(one_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A channel that was given a parked job looks again without waiting; one that was given none, once a second."""
+def test_when_a_channel_looks(one_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks where it had nothing before, once a second while it is busy, and without waiting while there are any."""
     world, now = one_world, [1000.0]
     monkeypatch.setattr("jobkit.store.channel.time.monotonic", lambda: now[0])
     parked(world, "old", "p1", "p2")
@@ -173,20 +173,23 @@ def test_looks_while_there_are_any(one_world: World, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(channel, "_exchange", noted)
 
-    def claim() -> tuple[list[str], bool, float | None]:
-        """The jobs, whether it looked, and the longest that it waited."""
+    def claim(*job_ids: str) -> tuple[list[str], bool, float | None]:
+        """The jobs, whether it looked, and the longest that it would have waited for one."""
+        if job_ids:
+            world.enqueue(*job_ids)
+        world.redis.lpush("rq:jk:bell:a", "1")
         batch = channel.claim({"a": 1}, block=1.0)
         args, first = calls[-1][2:]
         return [each.id for each in batch.claimed], args[-1] == "new", first and first[-1]
 
-    world.redis.rpush("rq:jk:bell:a", "1")
     assert claim() == (["p1"], True, 1.0)
     assert claim() == (["p2"], True, None)
-    assert claim() == ([], True, None)
+    assert claim("j1") == (["j1"], True, None)
     now[0] += 0.75
-    assert claim() == ([], False, 0.25)
+    assert claim("j2") == (["j2"], False, 0.25)
     now[0] += 0.25
-    world.redis.rpush("rq:jk:bell:a", "1")
+    assert claim("j3") == (["j3"], True, 1.0)
+    assert claim() == ([], False, 1.0)
     assert claim() == ([], True, 1.0)
     channel.close()
 

@@ -60,7 +60,7 @@ class ClaimChannel:
         self._lease_ms = round(lease * 1000)
         self._release = release
         self._next_look = 0.0 if release else math.inf
-        self._more_parked = False
+        self._more_parked = self._idle = False
         self._queues = list(rules)
         names, self._place = blocks(store.keys, self._queues)
         self._names = [*names, store.keys.reply(self._caller)]
@@ -76,25 +76,27 @@ class ClaimChannel:
         """Claim up to `wants` jobs of each queue; with `block` seconds, wait for a bell first.
 
         The wait and the claim go out in one write, so that a bell costs no second round trip. Keep `block` under the
-        socket timeout. Once a second, and as long as there are any, it claims jobs that other releases have parked
-        before it claims others. Raises StoreUnavailable, StoreFull or UnsuitableServer.
+        socket timeout. Once a second, where it was given nothing, and as long as there are any, it claims jobs that
+        other releases have parked before it claims others. Raises StoreUnavailable, StoreFull or UnsuitableServer.
         """
         self._repeat_unanswered()
         if self._owed is not None:
             return self._with_owed(Batch([], [], None))
         first, now = None, time.monotonic()
-        look = self._more_parked or now >= self._next_look
+        look = self._more_parked or self._idle or now >= self._next_look
         block = 0.0 if self._more_parked else min(block, math.inf if look else self._next_look - now)
         if block > 0:
             wanted = (bell for q, bell in zip(self._queues, self._bells[1:], strict=True) if wants.get(q))
             first = ("BLPOP", self._bells[0], *wanted, max(block, _BLOCK_AT_LEAST))
         args = self._arguments(wants)
-        if not look:
-            return self._call(script("claim"), self._names, args, first)
-        self._more_parked = False
-        batch = self._call(script("claim"), self._names, [*args, self._release], first)
-        self._next_look = time.monotonic() + _LOOK_EVERY
-        self._more_parked = any(claimed.parked_ms for claimed in batch.claimed)
+        if look:
+            args.append(self._release)
+        self._more_parked = self._idle = False
+        batch = self._call(script("claim"), self._names, args, first)
+        self._idle = self._release != "" and not batch.claimed
+        if look:
+            self._next_look = time.monotonic() + _LOOK_EVERY
+            self._more_parked = any(claimed.parked_ms for claimed in batch.claimed)
         return batch
 
     def advance(
