@@ -39,7 +39,11 @@ class Call:
         name = job_id.encode()
         if any(word == name or word.endswith(b":" + name) for word in self.words):
             return True
-        return self.reply is not None and b"\r\n" + name + b"\r\n" in self.reply
+        return self.hands_out(job_id)
+
+    def hands_out(self, job_id: str) -> bool:
+        """Whether it is a reply by which the caller gets the job: a claim's, or of a finish that claims too."""
+        return self.reply is not None and b"\r\n" + job_id.encode() + b"\r\n" in self.reply
 
 
 Rule = Callable[[Call], Act]
@@ -219,7 +223,8 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
 class AtCall:
     """A rule that cuts the nth call of this name for this job, and those after it until it has cut `times` times.
 
-    A claim's command names no job, so every claim counts there; its reply does. `do` is called just before a cut.
+    A claim's command names no job, so every claim counts there; its reply does. `do` is called just before a cut;
+    `spent` is set by the last one.
     """
 
     name: str
@@ -229,15 +234,22 @@ class AtCall:
     times: int = 1
     do: Callable[[], Any] = lambda: None
     cuts: int = 0
+    spent: threading.Event = attrs.field(factory=threading.Event)
     _seen: int = 0
 
     def __call__(self, call: Call) -> Act:
-        whose = call.mentions(self.job_id) or (self.name == "claim" and not self.on_reply)
-        if call.name != self.name or (call.reply is not None) is not self.on_reply or not whose:
+        if (call.reply is not None) is not self.on_reply or not self._means(call):
             return Act.GO
         self._seen += 1
         if self._seen < self.nth or self.cuts == self.times:
             return Act.GO
         self.cuts += 1
         self.do()
+        if self.cuts == self.times:
+            self.spent.set()
         return Act.CUT
+
+    def _means(self, call: Call) -> bool:
+        if self.name != "claim":
+            return call.name == self.name and call.mentions(self.job_id)
+        return call.hands_out(self.job_id) if self.on_reply else call.name == "claim"

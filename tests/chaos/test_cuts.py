@@ -4,15 +4,19 @@ import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobkit import Job, JobKit
-from jobkit.errors import StoreUnavailable
+from jobkit.errors import JobCancelled, StoreUnavailable
 from jobkit.soak.audit import Audit
+from jobkit.soak.effects import Effects
 from jobkit.store.operations import attempts
-from tests.chaos.life import LONGEST, POINTS, Life, kit_of, payloads
+from tests.chaos import victims
+from tests.chaos.life import EXEMPT, LONGEST, POINTS, Life, Point, kit_of, load_scripts, payloads, suspect
 from tests.chaos.proxy import Act, AtCall, Call, Proxy
 
 QUEUE = "life"
@@ -20,7 +24,7 @@ QUEUE = "life"
 
 def enqueued(kit: JobKit, job_id: str) -> Any:
     """Enqueue as a caller does who gets no answer: again, with the same id."""
-    live, _ = payloads(QUEUE)
+    live, *_ = payloads(QUEUE)
     for _ in range(3):
         try:
             return kit.enqueue(live(), job_id=job_id)
@@ -30,13 +34,24 @@ def enqueued(kit: JobKit, job_id: str) -> Any:
 
 
 def kinds(kit: JobKit, job_id: str) -> list[int]:
-    """The kinds of a job's result entries: 1 finished, 4 failed and to be tried again."""
+    """The kinds of a job's result entries: 1 finished, 3 closed, 4 failed and to be tried again."""
     return [entry.kind for _, entry in kit.store.run(attempts(kit.store.keys, job_id))]
 
 
-@pytest.mark.parametrize(("name", "nth"), POINTS, ids=str)
-def test_cut(store_url: str, proxied: Callable[..., Proxy], name: str, nth: int) -> None:
+def test_every_script_is_a_point() -> None:
+    """Each script is swept by the cuts and kills of these tests, or is exempt for a reason."""
+    folder = resources.files("jobkit.store") / "scripts"
+    scripts = {each.name.removesuffix(".lua") for each in folder.iterdir() if each.name.endswith(".lua")}
+    swept = {point.name for point in POINTS} & scripts
+    assert scripts - swept - EXEMPT.keys() == set(), "add a point to the life in tests/chaos/life.py that reaches it"
+    assert EXEMPT.keys() - scripts == set()
+    assert EXEMPT.keys() & swept == set()
+
+
+@pytest.mark.parametrize("point", [each for each in POINTS if each.name != "put_back"], ids=str)
+def test_cut(store_url: str, proxied: Callable[..., Proxy], point: Point) -> None:
     """A connection that breaks at this command costs no job, no second finish, no second effect and no leak."""
+    load_scripts(store_url)
     proxy = proxied(store_url)
     effects: Counter[tuple[str, str]] = Counter()
     renewed = threading.Event()
@@ -44,11 +59,15 @@ def test_cut(store_url: str, proxied: Callable[..., Proxy], name: str, nth: int)
     def note(what: str, job: Job[Any]) -> None:
         effects[what, job.id] += 1
 
+    def falter(job: Job[Any]) -> None:
+        if point.name == "try_out":
+            suspect(direct, job.id)
+
     def linger(job: Job[Any]) -> None:
-        if name == "renew":
+        if point.name == "renew":
             assert renewed.wait(LONGEST)
 
-    life = Life(QUEUE, note, linger)
+    life = Life(QUEUE, note, falter, linger)
     with kit_of(store_url, life) as direct, kit_of(proxy.url, life) as cut_off:
         worker = cut_off.worker()
         worker.start()
@@ -56,25 +75,55 @@ def test_cut(store_url: str, proxied: Callable[..., Proxy], name: str, nth: int)
             for on_reply, times in itertools.product((False, True), (1, 2)):
                 job_id = f"{QUEUE}-{'reply' if on_reply else 'call'}-{times}"
                 renewed.clear()
-                rule = AtCall(name, job_id, nth=nth, on_reply=on_reply, times=times)
+                rule = AtCall(point.name, job_id + point.of, nth=point.nth, on_reply=on_reply, times=times)
                 proxy.rule = told_of_renewal(rule, job_id, renewed)
                 handle = enqueued(cut_off, job_id)
-                assert direct.handle(handle.id).result(LONGEST)
-                direct.handle(f"{job_id}-after").result(LONGEST)
-                assert rule.cuts == times, job_id
+                wait_for_all(direct, handle.id)
+                assert rule.spent.wait(LONGEST), job_id
                 *failed, last = kinds(direct, job_id)
                 assert last == 1, job_id
                 # A step or a progress that cannot be kept fails its attempt, as any error of a processor does.
-                spare = times == 2 and name in {"hgetall", "save_step", "progress"}
+                spare = times == 2 and point.name in {"hgetall", "save_step", "progress"}
                 assert failed == [4] or (spare and failed == [4, 4]), (job_id, failed)
-                assert effects["effect", job_id] == 1
-                assert effects["effect", f"{job_id}-after"] == 1
+                assert kinds(direct, f"{job_id}-closed") == [3]
+                for each in (job_id, f"{job_id}-after", f"{job_id}-closed"):
+                    assert effects["effect", each] == 1, each
                 assert effects["step", job_id] == 1 or spare, job_id
         finally:
             worker.stop()
             assert worker.join(2 * LONGEST)
         assert Audit(direct.store, QUEUE).leaks([worker.name]) == []
         assert Audit(direct.store, QUEUE).unfinished() == 0
+
+
+@pytest.mark.parametrize("on_reply", [False, True], ids=["call", "reply"])
+def test_cut_of_put_back(store_url: str, proxied: Callable[..., Proxy], tmp_path: Path, *, on_reply: bool) -> None:
+    """A worker that ends and cannot say what it puts back, which it says once, costs no job and no attempt."""
+    load_scripts(store_url)
+    proxy, job_id = proxied(store_url), f"{QUEUE}-job"
+    proxy.rule = rule = AtCall("put_back", job_id, nth=1, on_reply=on_reply)
+    victim = victims.start(proxy.url, QUEUE, tmp_path, "put_back")
+    with kit_of(store_url, victims.life_of(QUEUE, tmp_path)) as kit:
+        enqueued(kit, job_id)
+        victim.join(2 * LONGEST)
+        assert (victim.exitcode, rule.cuts) == (0, 1)
+        victim.close()
+        with kit.running():
+            wait_for_all(kit, job_id)
+        assert kinds(kit, job_id) == [4, 1]
+        effects = Effects.read(tmp_path / QUEUE).ends
+        assert {name: len(each) for name, each in effects.items()} == dict.fromkeys(
+            (job_id, f"{job_id}-after", f"{job_id}-closed"), 1
+        )
+        assert Audit(kit.store, QUEUE).leaks([]) == []
+
+
+def wait_for_all(kit: JobKit, job_id: str) -> None:
+    """Wait for the end of a life: of the job, of what it enqueued, and of what that did."""
+    assert kit.handle(job_id).result(LONGEST)
+    kit.handle(f"{job_id}-after").result(LONGEST)
+    with pytest.raises(JobCancelled):
+        kit.handle(f"{job_id}-closed").result(LONGEST)
 
 
 def told_of_renewal(rule: Callable[[Call], Act], job_id: str, renewed: threading.Event) -> Callable[[Call], Act]:

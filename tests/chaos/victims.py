@@ -12,12 +12,14 @@ from typing import Any
 from jobkit import Job, JobKit, Payload, QueueSpec, Settings, processor
 from jobkit.embedded.guard import die_with_parent
 from jobkit.soak.effects import EffectWriter
-from tests.chaos.life import LONGEST, Life, kit_of
+from tests.chaos.life import LONGEST, Life, kit_of, suspect
 
 CONTEXT = multiprocessing.get_context("forkserver")
+WAITS = (0.2, 0.2)
+"""Seconds between the attempts of a life, so that who is killed after one does not get the next."""
 
 
-def life_of(queue: str, folder: Path, linger: Callable[[Job[Any]], object] = lambda _: None) -> Life:
+def life_of(queue: str, folder: Path, **calls: Any) -> Life:
     """A life whose effects go to the file of its queue."""
     writer = EffectWriter(folder / queue)
 
@@ -25,22 +27,32 @@ def life_of(queue: str, folder: Path, linger: Callable[[Job[Any]], object] = lam
         if what == "effect":
             writer.end(job, 0.0)
 
-    return Life(queue, note, linger)
+    return Life(queue, note, **calls, waits=WAITS)
 
 
-def serve(url: str, queue: str, folder: Path, lingers: bool) -> None:  # noqa: FBT001 - a process's argument
-    """Work until killed. A job that lingers does so until the kill, which is brought about meanwhile."""
+def serve(url: str, queue: str, folder: Path, point: str) -> None:
+    """Work until killed at this point, or told to end by the job itself."""
     die_with_parent(os.getppid())()
     logging.disable()
-    linger = (lambda _: threading.Event().wait(LONGEST)) if lingers else (lambda _: None)
-    with kit_of(url, life_of(queue, folder, linger)) as kit:
+    calls: dict[str, Callable[[Job[Any]], object]] = {
+        "renew": lambda _: wait(),
+        "put_back": lambda _: (os.kill(os.getpid(), signal.SIGTERM), wait()),
+        "try_out": lambda job: suspect(kit, job.id),
+    }
+    when = {"falter" if point == "try_out" else "linger": calls[point]} if point in calls else {}
+    with kit_of(url, life_of(queue, folder, **when), shutdown_timeout=0.0) as kit:
         kit.worker().run()
 
 
-def start(url: str, queue: str, folder: Path, *, lingers: bool) -> Any:
+def wait() -> None:
+    """Be there until the process ends."""
+    threading.Event().wait(LONGEST)
+
+
+def start(url: str, queue: str, folder: Path, point: str) -> Any:
     """A victim at work on one queue."""
     CONTEXT.set_forkserver_preload([__name__, "jobkit.worker.worker"])
-    process = CONTEXT.Process(target=serve, args=(url, queue, folder, lingers), daemon=True)
+    process = CONTEXT.Process(target=serve, args=(url, queue, folder, point), daemon=True)
     process.start()
     return process
 
@@ -88,7 +100,7 @@ def fatal_kit(url: str) -> JobKit:
     def neighbour(job: Job[Neighbour]) -> None:
         if job.epoch == 1:
             all_in_hand.wait(LONGEST)
-            threading.Event().wait(LONGEST)  # for the end that is coming
+            wait()
 
     return JobKit(
         Settings(redis_url=url), queues=[QueueSpec("fatal", concurrency=SLOTS)], processors=[fatal, neighbour]
