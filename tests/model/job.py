@@ -8,8 +8,8 @@ from jobkit.store.records import QueueRules
 
 QUEUES = ("a", "b")
 RULES: Mapping[str, QueueRules] = {
-    "a": QueueRules(keep_done=3, keep_dead=3, done_age_ms=50_000, dead_age_ms=70_000),
-    "b": QueueRules(keep_done=2, keep_dead=2),
+    "a": QueueRules(keep_done=2, keep_dead=2, done_age_ms=50_000, dead_age_ms=70_000),
+    "b": QueueRules(keep_done=1, keep_dead=1),
 }
 RANKS = {"done": "finished", "dead": "failed", "gone": "canceled"}
 """By which zset of ours the jobs of each of RQ's registries are counted."""

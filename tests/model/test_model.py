@@ -1,21 +1,26 @@
 """Any calls in any order leave every acknowledged job in one place, with one owner at most, and nothing besides."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from redis.exceptions import ConnectionError as RedisConnectionError
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from jobkit.errors import LostClaim
-from jobkit.store.channel import ClaimChannel
 from jobkit.store.claims import Claims
 from jobkit.store.records import Batch, Claimed, NewJob
 from jobkit.store.sweeps import SweepReport
+from tests.model.hand import Hand
 from tests.model.job import BUDGET, LEASE, QUEUES, RULES, Answer
 from tests.model.keyspace import expected, found, iso
 from tests.model.model import Model
@@ -31,58 +36,18 @@ REGISTRIES = {"stopped": "failed"}
 ERROR = "Traceback\nValueError: no"
 
 # An id that RQ would not take is among them: the scripts cut ids from tokens.
-IDS = st.sampled_from([*(f"j{i}" for i in range(11)), "j:0"])
+IDS = ("j:0", *(f"j{i}" for i in range(1, 12)))
 NUMBERS = st.integers(0, 999)
 WHO = st.sampled_from(WORKERS)
 QUEUE = st.sampled_from(QUEUES)
+OFTEN = st.sampled_from([True, True, True, True, False])
 DELAYS = st.sampled_from([0, 0, 1000, 20_000])
-NEWS = st.tuples(IDS, QUEUE, DELAYS, st.booleans())
+# Whether its id is a free one, the id's number, queue, delay, whether that is told as a date.
+NEWS = st.tuples(OFTEN, NUMBERS, QUEUE, DELAYS, st.booleans())
 WANTS = st.fixed_dictionaries({queue: st.integers(0, 3) for queue in QUEUES})
 # Which claim of a worker's: one that it owns, any that it ever had, or the token of one with another's job or queue.
-PICK = st.tuples(
-    st.sampled_from(["own", "own", "own", "any", "forged", "elsewhere"]), st.integers(0, 999), st.integers(0, 999)
-)
+PICK = st.tuples(st.sampled_from(["own"] * 5 + ["any", "forged", "elsewhere"]), NUMBERS, NUMBERS)
 PICKS = st.lists(PICK, min_size=1, max_size=4)
-
-
-@attrs.define
-class Hand:
-    """A worker, and all the claims it ever had."""
-
-    claims: Claims
-    channel: ClaimChannel
-    had: list[Claimed] = attrs.field(factory=list)
-    sent: Any = None
-    """Its latest numbered call, as it went out."""
-    kept: tuple[Any, Batch] | None = None
-    """The latest that changed something, and its answer."""
-
-    @contextmanager
-    def calling(self, *, dropped: bool) -> Iterator[ClaimChannel]:
-        """The channel, for one call. `dropped`: what the server answers is lost once, and the channel asks again."""
-        channel, answers = self.channel, iter([dropped])
-        exchange = channel._exchange
-
-        def send(*call: Any) -> Any:
-            self.sent = call[:3]
-            answer = exchange(*call)
-            if next(answers, False):
-                raise RedisConnectionError("the answer was lost")
-            return answer
-
-        channel._exchange = send  # type: ignore[method-assign]
-        try:
-            yield channel
-        finally:
-            del channel._exchange
-
-    def repeated(self) -> Batch | None:
-        """The answer to the kept call when it is sent once more."""
-        assert self.kept
-        self.channel._unanswered = self.kept[0]
-        self.channel._repeat_unanswered()
-        batch, self.channel._owed = self.channel._owed, None
-        return batch
 
 
 class Machine(RuleBasedStateMachine):
@@ -112,20 +77,26 @@ class Machine(RuleBasedStateMachine):
 
     # --- what the rules are given
 
-    def new(self, told: tuple[str, str, int, bool]) -> NewJob:
+    def new(self, told: tuple[bool, int, str, int, bool]) -> NewJob:
         """A new job. Its time is told as a delay or as a date, which may be the present one."""
-        job_id, queue, delay, is_date = told
+        is_free, number, queue, delay, is_date = told
+        among = [job_id for job_id in IDS if job_id not in self.model.jobs] if is_free else IDS
         when = {"due_ms": self.model.now + delay} if is_date else {"delay_ms": delay}
-        return self.world.new(job_id, queue, **when)
+        return self.world.new((among or IDS)[number % len(among or IDS)], queue, **when)
 
-    def queue_of(self, job_id: str) -> str:
-        """The queue that a job's hash names, as a client reads it first."""
-        job = self.model.jobs.get(job_id)
-        return job.queue if job else "a"
+    def some_job(self, number: int, states: set[str], *, suits: bool) -> tuple[str, str]:
+        """A job and its queue, as its hash names it; one in these states where it `suits` and there is one."""
+        jobs = self.model.jobs
+        among = [job_id for job_id in IDS if suits and job_id in jobs and jobs[job_id].state in states] or IDS
+        job_id = among[number % len(among)]
+        return job_id, jobs[job_id].queue if job_id in jobs else "a"
 
     def someone(self, number: int) -> tuple[str, Hand]:
-        """A worker that has claimed before."""
-        return self.hands_used[number % len(self.hands_used)]
+        """A worker that has claimed before, rather one that owns something."""
+        used = self.hands_used
+        owners = [(name, hand) for name, hand in used if any(self.model.is_owned(claim) for claim in hand.had)]
+        among = owners if owners and number % 4 else used
+        return among[number // 4 % len(among)]
 
     @property
     def hands_used(self) -> list[tuple[str, Hand]]:
@@ -164,24 +135,32 @@ class Machine(RuleBasedStateMachine):
 
     # --- clients and operators
 
+    @initialize(news=st.lists(NEWS, min_size=4, max_size=10), wants=WANTS)
+    def begin_with(self, news: list[Any], wants: Mapping[str, int]) -> None:
+        """Some jobs, and workers that have taken some of them."""
+        self.enqueue(news)
+        for worker in WORKERS:
+            self.claim(worker, wants, waits=False, dropped=False)
+
     @rule(news=st.lists(NEWS, min_size=1, max_size=4))
     def enqueue(self, news: list[Any]) -> None:
         """New jobs, and such as exist."""
         jobs = [self.new(told) for told in news]
         assert self.world.enqueue(*jobs) == self.model.enqueue(*jobs)
 
-    @rule(job_id=IDS)
-    def cancel(self, job_id: str) -> None:
+    @rule(number=NUMBERS, suits=OFTEN)
+    def cancel(self, number: int, *, suits: bool) -> None:
         """An operator cancels."""
-        queue = self.queue_of(job_id)
+        job_id, queue = self.some_job(number, {"queued", "scheduled", "started"}, suits=suits)
         assert self.world.cancel(job_id, queue, keep=RULES[queue].keep_dead) == self.model.cancel(job_id)
 
-    @rule(job_id=IDS)
-    def retry(self, job_id: str) -> None:
+    @rule(number=NUMBERS, suits=OFTEN)
+    def retry(self, number: int, *, suits: bool) -> None:
         """An operator retries."""
-        assert self.world.retry(job_id, self.queue_of(job_id)) == self.model.retry(job_id)
+        job_id, queue = self.some_job(number, {"failed", "canceled", "stopped", "scheduled"}, suits=suits)
+        assert self.world.retry(job_id, queue) == self.model.retry(job_id)
 
-    @rule(job_id=IDS)
+    @rule(job_id=st.sampled_from(IDS))
     def look(self, job_id: str) -> None:
         """An operator counts, and reads a job."""
         states = [(job.queue, REGISTRIES.get(job.state, job.state)) for job in self.model.jobs.values()]
@@ -263,12 +242,13 @@ class Machine(RuleBasedStateMachine):
         assert hand.claims.put_back(batch) == self.model.put_back(batch)
 
     @precondition(lambda self: self.hands_used)
-    @rule(who=NUMBERS, picks=PICKS)
+    @rule(who=NUMBERS, picks=st.lists(PICK, max_size=2))
     def renew(self, who: int, picks: list[Any]) -> None:
-        """A worker renews its leases."""
+        """A worker renews all its leases, and some that it has no more."""
         _, hand = self.someone(who)
-        batch = self.pick(hand, picks)
-        assert hand.claims.renew(batch) == self.model.renew(batch)
+        batch = [*self.pick(hand, picks), *(claim for claim in hand.had if self.model.is_owned(claim))]
+        if batch:
+            assert hand.claims.renew(batch) == self.model.renew(batch)
 
     # --- attempts
 
