@@ -1,6 +1,6 @@
 """Any calls in any order leave every acknowledged job in one place, with one owner at most, and nothing besides."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -41,12 +41,14 @@ NUMBERS = st.integers(0, 999)
 WHO = st.sampled_from(WORKERS)
 QUEUE = st.sampled_from(QUEUES)
 OFTEN = st.sampled_from([True, True, True, True, False])
+SOME_QUEUES = st.sets(QUEUE, min_size=1)
 DELAYS = st.sampled_from([0, 0, 1000, 20_000])
 # Whether its id is a free one, the id's number, queue, delay, whether that is told as a date.
 NEWS = st.tuples(OFTEN, NUMBERS, QUEUE, DELAYS, st.booleans())
 WANTS = st.fixed_dictionaries({queue: st.integers(0, 3) for queue in QUEUES})
-# Which claim of a worker's: one that it owns, any that it ever had, or the token of one with another's job or queue.
-PICK = st.tuples(st.sampled_from(["own"] * 5 + ["any", "forged", "elsewhere"]), NUMBERS, NUMBERS)
+# Which claim of a worker's: one that it owns; one whose job somebody has claimed since, or that has ended; the token of
+# one with a job that somebody owns; or with another queue.
+PICK = st.tuples(st.sampled_from(["own"] * 4 + ["stale", "past", "forged", "elsewhere"]), NUMBERS, NUMBERS)
 PICKS = st.lists(PICK, min_size=1, max_size=4)
 
 
@@ -84,10 +86,10 @@ class Machine(RuleBasedStateMachine):
         when = {"due_ms": self.model.now + delay} if is_date else {"delay_ms": delay}
         return self.world.new((among or IDS)[number % len(among or IDS)], queue, **when)
 
-    def some_job(self, number: int, states: set[str], *, suits: bool) -> tuple[str, str]:
-        """A job and its queue, as its hash names it; one in these states where it `suits` and there is one."""
+    def some_job(self, number: int, states: Sequence[str]) -> tuple[str, str]:
+        """A job and its queue, as its hash names it: in one of these states where there is one."""
         jobs = self.model.jobs
-        among = [job_id for job_id in IDS if suits and job_id in jobs and jobs[job_id].state in states] or IDS
+        among = [job_id for job_id in IDS if job_id in jobs and jobs[job_id].state in states] or IDS
         job_id = among[number % len(among)]
         return job_id, jobs[job_id].queue if job_id in jobs else "a"
 
@@ -105,12 +107,15 @@ class Machine(RuleBasedStateMachine):
     def pick(self, hand: Hand, picks: list[tuple[str, int, int]]) -> list[Claimed]:
         """Some of a worker's claims; the same may be among them twice."""
         owned = [claim for claim in hand.had if self.model.is_owned(claim)]
+        past = [claim for claim in hand.had if not self.model.is_owned(claim)]
+        held = [job_id for job_id, job in self.model.jobs.items() if job.token]
+        stale = [claim for claim in past if claim.id in held]
         batch = []
         for kind, first, second in picks:
-            among = owned if kind != "any" and owned else hand.had
+            among = {"stale": stale, "past": past}.get(kind, owned) or hand.had
             claim = among[first % len(among)]
-            if kind == "forged":
-                claim = attrs.evolve(claim, id=hand.had[second % len(hand.had)].id)
+            if kind == "forged" and held:
+                claim = attrs.evolve(claim, id=held[second % len(held)])
             elif kind == "elsewhere":
                 claim = attrs.evolve(claim, queue=QUEUES[second % 2])
             batch.append(claim)
@@ -148,16 +153,16 @@ class Machine(RuleBasedStateMachine):
         jobs = [self.new(told) for told in news]
         assert self.world.enqueue(*jobs) == self.model.enqueue(*jobs)
 
-    @rule(number=NUMBERS, suits=OFTEN)
-    def cancel(self, number: int, *, suits: bool) -> None:
+    @rule(number=NUMBERS, states=st.sampled_from([("queued",), ("scheduled",), ("started",), ()]))
+    def cancel(self, number: int, states: Sequence[str]) -> None:
         """An operator cancels."""
-        job_id, queue = self.some_job(number, {"queued", "scheduled", "started"}, suits=suits)
+        job_id, queue = self.some_job(number, states)
         assert self.world.cancel(job_id, queue, keep=RULES[queue].keep_dead) == self.model.cancel(job_id)
 
-    @rule(number=NUMBERS, suits=OFTEN)
-    def retry(self, number: int, *, suits: bool) -> None:
+    @rule(number=NUMBERS, states=st.sampled_from([("failed",), ("stopped", "canceled"), ("scheduled",), ()]))
+    def retry(self, number: int, states: Sequence[str]) -> None:
         """An operator retries."""
-        job_id, queue = self.some_job(number, {"failed", "canceled", "stopped", "scheduled"}, suits=suits)
+        job_id, queue = self.some_job(number, states)
         assert self.world.retry(job_id, queue) == self.model.retry(job_id)
 
     @rule(job_id=st.sampled_from(IDS))
@@ -242,13 +247,13 @@ class Machine(RuleBasedStateMachine):
         assert hand.claims.put_back(batch) == self.model.put_back(batch)
 
     @precondition(lambda self: self.hands_used)
-    @rule(who=NUMBERS, picks=st.lists(PICK, max_size=2))
-    def renew(self, who: int, picks: list[Any]) -> None:
-        """A worker renews all its leases, and some that it has no more."""
-        _, hand = self.someone(who)
-        batch = [*self.pick(hand, picks), *(claim for claim in hand.had if self.model.is_owned(claim))]
-        if batch:
-            assert hand.claims.renew(batch) == self.model.renew(batch)
+    @rule(who=st.sets(WHO, min_size=1), picks=st.lists(PICK, max_size=2))
+    def renew(self, who: set[str], picks: list[Any]) -> None:
+        """Workers renew all their leases, and some that they have no more."""
+        for name, hand in self.hands_used:
+            batch = [*self.pick(hand, picks), *(claim for claim in hand.had if self.model.is_owned(claim))]
+            if name in who:
+                assert hand.claims.renew(batch) == self.model.renew(batch)
 
     # --- attempts
 
@@ -297,24 +302,33 @@ class Machine(RuleBasedStateMachine):
         self.model.now += seconds * 1000
         self.world.redis.set("rq:jk:clock", self.model.now)
 
-    @rule(queue=QUEUE)
-    def promote(self, queue: str) -> None:
+    @rule(queues=SOME_QUEUES)
+    def promote(self, queues: set[str]) -> None:
         """What fell due is queued."""
-        assert self.world.sweeps.promote(queue) == self.model.promote(queue)
+        for queue in sorted(queues):
+            assert self.world.sweeps.promote(queue) == self.model.promote(queue)
 
-    @rule(queue=QUEUE)
-    def rescue(self, queue: str) -> None:
+    @rule(queues=SOME_QUEUES)
+    def rescue(self, queues: set[str]) -> None:
         """What lost its worker is queued again, or is poison."""
-        assert self.world.rescue(queue) == (*self.model.rescue(queue), 0)
+        for queue in sorted(queues):
+            assert self.world.rescue(queue) == (*self.model.rescue(queue), 0)
 
-    @rule(queue=QUEUE)
-    def trim(self, queue: str) -> None:
+    @rule(queues=SOME_QUEUES)
+    def trim(self, queues: set[str]) -> None:
         """What retention no longer keeps is deleted."""
-        assert self.world.sweeps.trim(queue, RULES[queue]) == self.model.trim(queue)
+        for queue in sorted(queues):
+            assert self.world.sweeps.trim(queue, RULES[queue]) == self.model.trim(queue)
 
-    @rule()
-    def sweep(self) -> None:
-        """All three, as a worker does it; after a silence the leases get a grace."""
+    @rule(silences=st.lists(st.sampled_from([5, 14, 16, 31]), max_size=2))
+    def sweep(self, silences: list[int]) -> None:
+        """All three, as a worker does it, once and after silences: a long one gives the leases a grace."""
+        self.sweep_once()
+        for silence in silences:
+            self.expire(silence)
+            self.sweep_once()
+
+    def sweep_once(self) -> None:
         self.model.stamp()
         promoted = rescued = poisoned = trimmed = 0
         for queue in QUEUES:
@@ -336,8 +350,7 @@ class Machine(RuleBasedStateMachine):
             for claim in hand.had if begins else ():
                 assert hand.claims.try_out(claim) == self.model.try_out(claim)
             self.expire(31)
-            for queue in QUEUES:
-                self.rescue(queue)
+            self.rescue(set(QUEUES))
 
     # --- what holds after each of them
 
