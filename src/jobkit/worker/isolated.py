@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import queue
-import signal
 from typing import TYPE_CHECKING, Any
 
 from jobkit.envelopes import Envelopes
@@ -24,6 +23,7 @@ from jobkit.worker.port import StorePort
 from jobkit.worker.resources import Resources
 from jobkit.worker.routes import Routes
 from jobkit.worker.rules import rules_of
+from jobkit.worker.signals import taken
 from jobkit.worker.tracebacks import error_text
 from jobkit.worker.vanilla import Vanilla
 
@@ -41,11 +41,15 @@ def serve(channel: Connection, leash: Connection, packed: bytes) -> None:
     # A group of its own: killing it ends the programs that a job has started, too.
     os.setpgid(0, 0)
     put_on(leash)
+    # A copy held by what a job forks would keep the worker waiting after this process has died.
+    os.register_at_fork(after_in_child=channel.close)
     # A service manager may send SIGTERM to every process of a service; the worker decides when this one ends. Handlers,
     # since what is ignored would stay ignored in the programs that a job starts.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave_it_to_the_worker)
-    os.register_at_fork(after_in_child=lambda: _in_what_a_job_forks(channel))
+    with taken(_leave_it_to_the_worker):
+        _serve(channel, packed)
+
+
+def _serve(channel: Connection, packed: bytes) -> None:
     try:
         inside = Inside(pickle.loads(packed))  # noqa: S301 - the worker's own
     except BaseException as error:  # noqa: BLE001 - the worker says it
@@ -123,12 +127,3 @@ class Inside:
 
 def _leave_it_to_the_worker(*_: Any) -> None:
     """Nothing: see `serve`."""
-
-
-def _in_what_a_job_forks(channel: Connection) -> None:
-    # A copy would keep the worker waiting after this process has died.
-    channel.close()
-    # The job decides when its processes end; `multiprocessing.Process.terminate` does it by SIGTERM.
-    for number, usual in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
-        if signal.getsignal(number) is _leave_it_to_the_worker:
-            signal.signal(number, usual)

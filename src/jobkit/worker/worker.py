@@ -36,6 +36,7 @@ from jobkit.worker.release import release_of
 from jobkit.worker.resources import Resources
 from jobkit.worker.routes import Routes
 from jobkit.worker.rules import rules_of
+from jobkit.worker.signals import taken
 from jobkit.worker.slots import Slots
 from jobkit.worker.sweep import EVERY, Sweeper
 from jobkit.worker.vanilla import Vanilla
@@ -150,8 +151,7 @@ class Worker:
             raise RuntimeError("Worker.run() takes the process's signals: call it in the main thread, or use start()")
         self._own_process = True
         self._supervised = supervised
-        before = {each: signal.signal(each, self._on_signal) for each in (signal.SIGTERM, signal.SIGINT)}
-        try:
+        with taken(self._on_signal):
             self.start()
             # CPython looks for signals between instructions of the main thread. One that comes just before it begins to
             # wait, or that the kernel hands to another thread, would stay unseen until the wait is over.
@@ -160,9 +160,6 @@ class Worker:
                     log.error("the worker does not end in time; leaving what hangs to rescue")
                     self._leftover = True
                     break
-        finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)
         code = EXIT_FAILED if self._failed else EXIT_DRAINED
         log.info("worker ended", extra={"worker": self.name, "exit_code": code})
         if self._leftover:
