@@ -2,4 +2,4 @@
 
 from hypothesis import settings
 
-settings.register_profile("long", max_examples=2000, stateful_step_count=60)
+settings.register_profile("long")

@@ -14,7 +14,10 @@ RULES: Mapping[str, QueueRules] = {
 RANKS = {"done": "finished", "dead": "failed", "gone": "canceled"}
 """By which zset of ours the jobs of each of RQ's registries are counted."""
 RANK_OF = {"finished": "done", "failed": "dead", "stopped": "dead", "canceled": "gone"}
+RELEASES = {"w1": "r1", "w2": "r1", "w3": "r2"}
 LEASE = 30_000
+OFFER_LIVES = 20_000
+"""An offer goes by the server's own clock: one of this many ms outlives the test's example."""
 BUDGET = 3
 OUTAGE = 15_000
 FINISHED, FAILED, STOPPED, RETRIED = 1, 2, 3, 4
@@ -22,7 +25,10 @@ FINISHED, FAILED, STOPPED, RETRIED = 1, 2, 3, 4
 
 @attrs.define
 class ModelJob:
-    """One job. `token` is set while it is owned; `tried` names the claim under which it last began."""
+    """One job. `token` is set while it is owned; `tried` names the claim under which it last began.
+
+    `is_offered`: it was parked for long enough that its offer to other releases is sure to be there still.
+    """
 
     queue: str
     state: str
@@ -41,6 +47,8 @@ class ModelJob:
     rescues: int = 0
     died: list[str] = attrs.field(factory=list)
     parked: int = 0
+    parked_by: list[str] = attrs.field(factory=list)
+    is_offered: bool = False
     reason: str | None = None
     error: str | None = None
     progress: str | None = None

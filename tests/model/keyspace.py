@@ -61,8 +61,11 @@ class Keyspace:
 def found(server: redis.Redis, now: int) -> Keyspace:
     """What is on the server. A registry that RQ's cleaners would find something in is shown with its scores."""
     keyspace = Keyspace({}, set())
+    # Offers of parked jobs are hints, that go by themselves.
     for raw, kind, ttl, value in server.eval(_DUMP, 0):
         key = raw.decode()
+        if ttl >= 0 and re.match("rq:jk:parked(_by)?:", key):
+            continue
         keyspace.values[key] = _value(key, kind.decode(), value, now)
         if ttl >= 0:
             keyspace.expiring.add(key)
@@ -169,7 +172,7 @@ def _of_job(job_id: str, job: ModelJob) -> Iterator[tuple[str, Any]]:
         "jk_failed": job.failed,
         "jk_rescues": job.rescues,
         "jk_died": ", ".join(job.died),
-        "jk_parked": job.parked,
+        "jk_parked": job.parked and f"{job.parked} {','.join(job.parked_by)}",
         "jk_reason": job.reason,
         "jk_error": job.error,
         "jk_dead": job.state in RANK_OF and job.state != "finished" and "1",

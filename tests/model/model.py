@@ -18,34 +18,19 @@ from tests.model.job import (
     OUTAGE,
     QUEUES,
     RANK_OF,
-    RANKS,
+    RELEASES,
     RETRIED,
     RULES,
     STOPPED,
     Answer,
     ModelJob,
 )
+from tests.model.places import Places
 
 
 @attrs.define
-class Model:
+class Model(Places):
     """What the scripts promise, in Python."""
-
-    now: int
-    jobs: dict[str, ModelJob] = attrs.field(factory=dict)
-    waiting: dict[str, list[str]] = attrs.field(factory=lambda: {queue: [] for queue in QUEUES})
-    ranks: dict[tuple[str, str], list[tuple[int, str]]] = attrs.field(
-        factory=lambda: {(rank, queue): [] for rank in RANKS for queue in QUEUES}
-    )
-    bells: set[str] = attrs.field(factory=set)
-    promoted: set[str] = attrs.field(factory=set)
-    """Queues whose promotion took RQ's scheduler lock."""
-    kept_replies: set[str] = attrs.field(factory=set)
-    """Workers whose last reply is kept for its repetition."""
-    tallies: dict[tuple[str, str], int] = attrs.field(factory=dict)
-    """Finished and failed attempts of the registered workers."""
-    swept: int = 0
-    grace: int = 0
 
     # --- what a client does
 
@@ -84,7 +69,8 @@ class Model:
             return "ended"
         if job.state == "queued":
             self.waiting[job.queue].remove(job_id)
-        job.reason, job.parked = "not wanted", 0
+        self._unpark(job)
+        job.reason = "not wanted"
         self._end(job_id, "canceled", STOPPED)
         return "canceled"
 
@@ -100,37 +86,57 @@ class Model:
             rank[:] = [entry for entry in rank if entry[1] != job_id]
             job.failed = job.rescues = job.ended = 0
             job.died, job.reason, job.error, job.progress = [], None, None, None
-        job.parked, job.worker = 0, None
+        self._unpark(job)
+        job.worker = None
         self._queue(job_id)
         return "queued"
 
     # --- what a worker does
 
-    def claim(self, worker: str, wants: Mapping[str, int], *, heard: bool) -> Answer:
-        """A worker asks for jobs; `heard`: it waited for a bell first."""
+    def claim(
+        self, worker: str, wants: Mapping[str, int], *, heard: bool, looks: bool = False, found: Sequence[str] = ()
+    ) -> Answer:
+        """A worker asks for jobs; `heard`: it waited for a bell first.
+
+        Where it `looks` for what other releases have parked, it may have `found` any, and all that it wants.
+        """
+        for queue, want in wants.items():
+            offered = {
+                job_id
+                for job_id, job in self.jobs.items()
+                if (job.queue, job.state) == (queue, "scheduled") and job.parked
+            } - {job_id for job_id, job in self.jobs.items() if RELEASES[worker] in job.parked_by}
+            sure = [j for j in offered if self.jobs[j].is_offered and self.jobs[j].due > self.now]
+            got = [job_id for job_id in found if self.jobs[job_id].queue == queue]
+            assert offered.issuperset(got)
+            assert not looks or len(got) >= min(want, len(sure))
+            assert looks or not got
         if heard:
             rung = next((queue for queue in QUEUES if wants.get(queue) and queue in self.bells), None)
             self.bells.discard(rung or "")
-        return self._claim(worker, wants)
+        return self._claim(worker, wants, found)
 
-    def _claim(self, worker: str, wants: Mapping[str, int]) -> Answer:
+    def _claim(self, worker: str, wants: Mapping[str, int], found: Sequence[str] = ()) -> Answer:
         claimed: list[str] = []
         waits: list[int] = []
         for queue, want in wants.items():
             if want <= 0:
                 continue
+            first = [job_id for job_id in found if self.jobs[job_id].queue == queue]
+            for job_id in first:
+                self.jobs[job_id].state = "started"
             self._promote(queue)
-            waiting = self.waiting[queue]
-            got, waiting[:] = waiting[:want], waiting[want:]
-            for job_id in got:
+            waiting, want_more = self.waiting[queue], want - len(first)
+            got, waiting[:] = waiting[:want_more], waiting[want_more:]
+            for job_id in first + got:
                 job = self.jobs[job_id]
                 job.state, job.worker, job.lease_end, job.epoch = "started", worker, self.now + LEASE, job.epoch + 1
             if waiting:
                 self.bells.add(queue)
             due = [job.due for job in self.jobs.values() if (job.queue, job.state) == (queue, "scheduled")]
-            if len(got) < want and due:
+            if len(got) < want_more and due:
                 waits.append(max(1, min(due) - self.now))
-            claimed += got
+            claimed += first + got
         if claimed:
             self.kept_replies.add(worker)
         return Answer(claimed, [], min(waits, default=None), kept=bool(claimed))
@@ -165,7 +171,8 @@ class Model:
                 lost.append(claim.token)
             elif standing == "own":
                 job = self.jobs[claim.id]
-                job.done, job.parked, job.reason, job.steps = claim.token, 0, None, {}
+                self._unpark(job)
+                job.done, job.reason, job.steps = claim.token, None, {}
                 self._end(claim.id, "finished", FINISHED, trim=False)
                 self._count(worker, "successful_job_count")
                 queues.add(claim.queue)
@@ -186,7 +193,8 @@ class Model:
         standing = self.standing(claim)
         if standing == "own":
             job = self.jobs[claim.id]
-            job.done, job.parked, job.reason, job.error = claim.token, 0, None, "ValueError: no"
+            self._unpark(job)
+            job.done, job.reason, job.error = claim.token, None, "ValueError: no"
             job.failed += counts
             self._count(worker, "failed_job_count")
             if delay is None:
@@ -196,13 +204,13 @@ class Model:
                 self._queue(claim.id, delay=delay)
         return standing != "lost"
 
-    def snooze(self, claim: Claimed, delay: int, *, parked: bool) -> bool:
+    def snooze(self, worker: str, claim: Claimed, delay: int, *, parked: bool) -> bool:
         """An attempt puts its job off. A parked job rings for nobody."""
         standing = self.standing(claim)
         if standing == "own":
             job = self.jobs[claim.id]
             job.done, job.reason = claim.token, "x"
-            job.parked = (job.parked or self.now) if parked else 0
+            self._park(job, worker, delay) if parked else self._unpark(job)
             self._release(job)
             job.state, job.due = "scheduled", self.now + delay
             if not parked:
@@ -214,7 +222,8 @@ class Model:
         standing = self.standing(claim)
         if standing == "own":
             job = self.jobs[claim.id]
-            job.done, job.parked, job.reason = claim.token, 0, "said so"
+            self._unpark(job)
+            job.done, job.reason = claim.token, "said so"
             self._end(claim.id, state, STOPPED)
         return standing != "lost"
 
@@ -336,50 +345,3 @@ class Model:
         if self.swept and self.now - self.swept > OUTAGE:
             self.grace = self.now + OUTAGE
         self.swept = self.now
-
-    # --- what they share
-
-    def _release(self, job: ModelJob) -> None:
-        job.token, job.renewed = None, False
-
-    def _queue(self, job_id: str, *, delay: int = 0) -> None:
-        """To the end of the queue, or to the scheduled jobs."""
-        job = self.jobs[job_id]
-        self._release(job)
-        self.bells.add(job.queue)
-        if delay:
-            job.state, job.due = "scheduled", self.now + delay
-        else:
-            job.state, job.enqueued = "queued", self.now
-            self.waiting[job.queue].append(job_id)
-
-    def _to_front(self, job_id: str) -> None:
-        job = self.jobs[job_id]
-        job.state = "queued"
-        self.waiting[job.queue].insert(0, job_id)
-        self.bells.add(job.queue)
-
-    def _end(self, job_id: str, state: str, kind: int, *, trim: bool = True) -> None:
-        job, rank = self.jobs[job_id], RANK_OF[state]
-        job.results.append((kind, job.token or ""))
-        self._release(job)
-        job.state, job.ended = state, self.now
-        self.ranks[rank, job.queue].append((self.now, job_id))
-        self.ranks[rank, job.queue].sort()
-        if trim:
-            self._trim_count(rank, job.queue, RULES[job.queue].keep_dead)
-
-    def _trim_count(self, rank: str, queue: str, keep: int) -> int:
-        return self._forget(rank, queue, max(0, len(self.ranks[rank, queue]) - keep))
-
-    def _forget(self, rank: str, queue: str, many: int) -> int:
-        ranked = self.ranks[rank, queue]
-        for _, job_id in ranked[:many]:
-            del self.jobs[job_id]
-        del ranked[:many]
-        return many
-
-    def _count(self, worker: str, tally: str) -> None:
-        """A worker that is not registered is not counted."""
-        if (worker, tally) in self.tallies:
-            self.tallies[worker, tally] += 1
