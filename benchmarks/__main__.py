@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import imports, throughput
+from benchmarks import fence, imports, throughput
 
-BENCHMARKS = {"throughput": throughput, "imports": imports}
+BENCHMARKS = {"throughput": throughput, "imports": imports, "fence": fence}
 
 
 def main() -> None:
