@@ -31,7 +31,7 @@ from tests.store.world import NO_WAIT, World, done_with
 NOW = 4_000_000_000_101
 """Unix ms. So far ahead of the server's clock, the scripts' clock moves only when it is told to."""
 PATIENCE = 5.0
-SHORT, LONG = 5, 200
+SHORT, LONG = 4, 200
 """Searches of ten examples, by Hypothesis profile."""
 REGISTERED = "w1"
 TALLIES = ("successful_job_count", "failed_job_count")
