@@ -21,7 +21,7 @@ from jobkit.errors import LostClaim
 from jobkit.store.claims import Claims
 from jobkit.store.records import Batch, Claimed, NewJob
 from jobkit.store.sweeps import SweepReport
-from tests.model.draws import DELAYS, IDS, NEWS, NUMBERS, PICK, PICKS, SOME_QUEUES, WANTS, WHO
+from tests.model.draws import DELAYS, IDS, NEWS, NUMBERS, OFTEN, PICK, PICKS, SOME_QUEUES, WANTS, WHO
 from tests.model.hand import Hand
 from tests.model.job import BUDGET, LEASE, QUEUES, RELEASES, RULES, Answer
 from tests.model.keyspace import expected, found, iso
@@ -127,12 +127,15 @@ class Machine(RuleBasedStateMachine):
 
     # --- clients and operators
 
-    @initialize(news=st.lists(NEWS, min_size=4, max_size=10), wants=WANTS)
-    def begin_with(self, news: list[Any], wants: Mapping[str, int]) -> None:
-        """Some jobs, and workers that have taken some of them."""
+    @initialize(news=st.lists(NEWS, min_size=4, max_size=10), wants=WANTS, parks=st.booleans())
+    def begin_with(self, news: list[Any], wants: Mapping[str, int], *, parks: bool) -> None:
+        """Some jobs, and workers that have taken some of them, or were given what another had parked."""
         self.enqueue(news)
-        for worker in RELEASES:
-            self.claim(worker, wants)
+        for worker, hand in self.hands.items():
+            self.claim(worker, wants, looks=True)
+            for claim in hand.had if parks and worker == REGISTERED else ():
+                hand.claims.snooze(claim, delay=20, reason="x", parked=True)
+                self.model.snooze(worker, claim, 20_000, parked=True)
 
     @rule(news=st.lists(NEWS, min_size=1, max_size=4))
     def enqueue(self, news: list[Any]) -> None:
@@ -164,7 +167,7 @@ class Machine(RuleBasedStateMachine):
 
     # --- workers
 
-    @rule(worker=WHO, wants=WANTS, waits=st.booleans(), looks=st.booleans(), dropped=st.booleans())
+    @rule(worker=WHO, wants=WANTS, waits=OFTEN, looks=st.booleans(), dropped=st.booleans())
     def claim(
         self, worker: str, wants: Mapping[str, int], *, waits: bool = False, looks: bool = False, dropped: bool = False
     ) -> None:
