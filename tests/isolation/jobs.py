@@ -105,8 +105,8 @@ def run(job: Job[Run]) -> JobResult[int] | int:  # noqa: C901, PLR0912 - a table
         case "loop":  # in C, holding the interpreter
             enter(job)
             sum(range(10**12))
-        case "program":
-            program = subprocess.Popen(["/bin/sleep", "60"])
+        case "program" | "daemon" as what:
+            program = subprocess.Popen(["/bin/sleep", "60"], start_new_session=what == "daemon")
             enter(job, program.pid)
             time.sleep(60)  # reason: a job that does not end, for whoever kills it
         case "fork":  # a process of its own that outlives it

@@ -86,6 +86,22 @@ def test_programs_end_with_their_job(isolated: Callable[..., Any], watch: Callab
     both.wait_gone()
 
 
+def test_a_program_in_its_own_session_lives_on(isolated: Callable[..., Any], watch: Callable[..., Any]) -> None:
+    """What the pages say of daemons: a program that has left the child's process group is not killed with its job."""
+    b = isolated(timeout=0.5)
+    b.start()
+    handle = b.enqueue(Run(what="daemon", url=b.bench.url))
+    pid, program = b.entered()
+    child = watch([pid])
+    try:
+        with pytest.raises(JobFailed, match="JobTimeout"):
+            handle.result(10)
+        child.wait_gone()
+        os.kill(program, 0)
+    finally:
+        os.kill(program, signal.SIGKILL)
+
+
 def test_a_stop_command_kills(isolated: Callable[..., Any], watch: Callable[..., Any]) -> None:
     """RQ's stop-job command kills the child; the job is stopped, not retried."""
     from rq.command import send_stop_job_command
