@@ -1,0 +1,176 @@
+"""What is measured, by name: the workloads, and the rows that are read from them."""
+
+from collections.abc import Callable
+from typing import Final, Literal
+
+import attrs
+
+from benchmarks.draining import drain, retained
+from benchmarks.enqueueing import enqueue
+from benchmarks.latency import pick_up, plain
+from benchmarks.stage import Stage
+from benchmarks.systems import SYSTEMS, System
+
+Placement = Literal["unpinned", "pinned"]
+"""Whether everything, the server too, shares one core."""
+
+
+@attrs.frozen
+class Workload:
+    """One thing to run, which gives figures by name."""
+
+    name: str
+    run: Callable[[Stage, System], dict[str, float]]
+    systems: tuple[str, ...]
+
+
+@attrs.frozen
+class Row:
+    """One line of the table: figures of a workload, with what they mean."""
+
+    name: str
+    title: str
+    """With the sizes' names in braces."""
+    workload: str
+    figures: tuple[str, ...]
+    """The first is what ratios are made of."""
+    unit: str
+    more_is_better: bool = False
+    placement: Placement | None = None
+    """Where it always runs; None for where it is asked to."""
+
+
+def _all(allowed: Callable[[System], bool] = lambda _: True, *, twins: bool = False) -> tuple[str, ...]:
+    several = {name for name in SYSTEMS if name.endswith("2p")}
+    return tuple(name for name, each in SYSTEMS.items() if allowed(each) and (twins or name not in several))
+
+
+def _producers(allowed: Callable[[System], bool] = lambda _: True) -> tuple[str, ...]:
+    """One system of each client: variants differ in their workers only."""
+    clients: dict[tuple[str, str | None], str] = {}
+    for name in _all(allowed):
+        clients.setdefault((SYSTEMS[name].module, SYSTEMS[name].environment), name)
+    return tuple(clients.values())
+
+
+def _drain(stage: Stage, system: System) -> dict[str, float]:
+    return drain(stage, system, stage.sizes.jobs, system.slots(stage.sizes.slots))
+
+
+def _drain_many(stage: Stage, system: System) -> dict[str, float]:
+    return drain(stage, system, stage.sizes.many, system.slots(stage.sizes.slots))
+
+
+def _sleep(stage: Stage, system: System) -> dict[str, float]:
+    count = min(stage.sizes.sleeps, 300) if system.fixed_slots else stage.sizes.sleeps
+    return drain(stage, system, count, system.slots(stage.sizes.sleep_slots), job="sleep")
+
+
+def _latency(stage: Stage, system: System) -> dict[str, float]:
+    return pick_up(stage, system, _paced(stage, system), system.slots(stage.sizes.slots))
+
+
+def _latency_unix(stage: Stage, system: System) -> dict[str, float]:
+    return pick_up(stage, system, _paced(stage, system), system.slots(stage.sizes.slots), unix=True)
+
+
+def _paced(stage: Stage, system: System) -> int:
+    return max(1, round(stage.sizes.paced * 0.01 / system.interval))
+
+
+def _plain(stage: Stage, system: System) -> dict[str, float]:
+    return plain(stage, system, max(1, stage.sizes.paced // 10), system.slots(stage.sizes.slots))
+
+
+def _retained(stage: Stage, system: System) -> dict[str, float]:
+    return retained(stage, system, stage.sizes.jobs, system.slots(stage.sizes.slots))
+
+
+def _one(stage: Stage, system: System) -> dict[str, float]:
+    return enqueue(stage, system, stage.sizes.jobs, "one")
+
+
+def _bulk(stage: Stage, system: System) -> dict[str, float]:
+    return enqueue(stage, system, stage.sizes.jobs, "bulk")
+
+
+def _flight(stage: Stage, system: System) -> dict[str, float]:
+    return enqueue(stage, system, stage.sizes.jobs, "flight")
+
+
+_PAIRS: Final = ("jobkit-async", "jobkit-async-2p", "jobkit-threads", "jobkit-threads-2p")
+
+WORKLOADS: Final = {
+    each.name: each
+    for each in (
+        Workload("drain", _drain, _all()),
+        Workload("drain-50k", _drain_many, _all()),
+        Workload("processes", _drain_many, _PAIRS),
+        Workload("sleep", _sleep, _all()),
+        Workload("latency", _latency, _all()),
+        Workload("latency-unix", _latency_unix, _all(lambda each: each.unix)),
+        Workload("plain", _plain, ("jobkit-async", "jobkit-threads", "rq-simple", "rq-fork")),
+        Workload("enqueue", _one, _producers()),
+        Workload("enqueue-bulk", _bulk, _producers(lambda each: each.bulk)),
+        Workload("enqueue-flight", _flight, _producers(lambda each: each.in_flight)),
+        Workload("finished", _retained, _all()),
+    )
+}
+
+_TAILS: Final = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
+
+ROWS: Final = {
+    each.name: each
+    for each in (
+        Row("drain", "noop drain of {jobs:,}", "drain", ("per_s",), "jobs/s", more_is_better=True),
+        Row("drain-50k", "noop drain of {many:,}", "drain-50k", ("per_s",), "jobs/s", more_is_better=True),
+        Row(
+            "drain-pinned",
+            "noop drain of {jobs:,}, everything on one core",
+            "drain",
+            ("per_s",),
+            "jobs/s",
+            more_is_better=True,
+            placement="pinned",
+        ),
+        Row(
+            "sleep",
+            "{sleeps:,} jobs of 20 ms at {sleep_slots} slots",
+            "sleep",
+            ("per_s",),
+            "jobs/s",
+            more_is_better=True,
+        ),
+        Row("latency", "pick-up by an idle worker, TCP", "latency", _TAILS, "ms"),
+        Row("latency-unix", "pick-up by an idle worker, unix socket", "latency-unix", _TAILS, "ms"),
+        Row("enqueue", "enqueue one by one", "enqueue", ("per_s",), "jobs/s", more_is_better=True),
+        Row("enqueue-bulk", "enqueue in bulk", "enqueue-bulk", ("per_s",), "jobs/s", more_is_better=True),
+        Row(
+            "enqueue-flight",
+            "enqueue, 100 calls in flight",
+            "enqueue-flight",
+            ("per_s",),
+            "jobs/s",
+            more_is_better=True,
+        ),
+        Row("worker-cpu", "worker CPU for 10,000 jobs", "drain", ("worker_cpu_per_10k",), "s"),
+        Row("reads", "server reads a job, drain", "drain", ("reads", "commands"), "a job"),
+        Row("redis-cpu", "server CPU for 10,000 jobs, drain", "drain", ("redis_cpu_per_10k",), "s"),
+        Row("queued-bytes", "server memory of a queued job", "enqueue", ("queued_bytes",), "bytes"),
+        Row("finished-bytes", "server memory of a finished job that is kept", "finished", ("finished_bytes",), "bytes"),
+        Row("pss", "worker memory (PSS) after a drain", "drain", ("pss_mb", "processes"), "MB"),
+        Row(
+            "processes",
+            "two processes beside one, drain of {many:,}",
+            "processes",
+            ("per_s",),
+            "jobs/s",
+            more_is_better=True,
+        ),
+        Row("plain", "a plain RQ client's job, time to its start", "plain", _TAILS, "ms"),
+    )
+}
+GROUPS: Final = {
+    "table": tuple(ROWS),
+    "throughput": ("drain", "enqueue", "enqueue-bulk"),
+}
