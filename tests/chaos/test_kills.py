@@ -77,6 +77,8 @@ def expected_rescues(point: Point, *, on_reply: bool) -> set[int]:
     """The interruptions that a job may have on its record: none where the victim had nothing in hand, else one."""
     if point.name == "try_out":  # a suspect has one from before, and pays for this death if it was said that it begins
         return {2} if on_reply else {1}
+    if point.name == "renew":  # the first that names the job may come when an attempt has just ended
+        return {0, 1}
     if point.name == "claim" and not on_reply:  # a worker claims for its other slots while the job runs
         return {0} if point.nth == 1 else {0, 1}
     return {0} if point.name in HELD_NOTHING and on_reply != (point.name == "claim") else {1}
@@ -118,9 +120,9 @@ def test_poison(store_url: str) -> None:
         last = victims.start_fatal(store_url)
         for each in neighbours:
             each.result(ENDS)
-        last.terminate()
+        last.terminate()  # the fourth may have left it nothing to do, so it need not be at work yet
         last.join(ENDS)
-        assert last.exitcode == 0
+        assert last.exitcode in {0, -signal.SIGTERM}
         last.close()
 
         verdict = poison.status()
