@@ -9,6 +9,28 @@ from benchmarks.systems import SYSTEMS
 
 BASES: Final = ("bullmq-node", "rq-simple")
 """Each figure is divided by that of these systems in the same round."""
+COLUMNS: Final = {
+    "per_s": "jobs/s",
+    "few_per_s": "without",
+    "kept": "left of it",
+    "p50_ms": "p50 ms",
+    "few_p50_ms": "without",
+    "p95_ms": "p95 ms",
+    "p99_ms": "p99 ms",
+    "max_ms": "max ms",
+    "redis_cpu_per_10k": "server CPU s/10,000",
+    "few_redis_cpu_per_10k": "without",
+    "reads": "reads a job",
+    "commands": "commands a job",
+    "processes": "processes",
+    "server_percent": "server, % of a core",
+    "commands_per_s": "commands/s",
+    "push_cpu_ms": "CPU ms of all workers a push",
+    "one_push_cpu_ms": "of one worker",
+    "push_wakeups": "wake-ups a push",
+    "one_push_wakeups": "of one worker",
+}
+"""What figures are called above their columns."""
 Runs = dict[str, dict[int, dict[str, float]]]
 """Figures by system and round."""
 
@@ -54,8 +76,7 @@ def table(header: list[str], lines: Iterable[list[str]]) -> str:
 
 def heading(figure: str, row: Row) -> str:
     """Name a column."""
-    told = {"per_s": "jobs/s", "reads": "reads a job", "commands": "commands a job", "processes": "processes"}
-    return told.get(figure) or (figure.removesuffix("_ms") + " ms" if figure.endswith("_ms") else row.unit)
+    return COLUMNS.get(figure, row.unit)
 
 
 def section(document: dict[str, Any], row: Row, placement: str) -> str:

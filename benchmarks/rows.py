@@ -7,6 +7,8 @@ import attrs
 
 from benchmarks.draining import drain, retained
 from benchmarks.enqueueing import enqueue
+from benchmarks.growth import grow_payload, grow_queues, grow_retained, grow_waiting
+from benchmarks.idle import idle
 from benchmarks.latency import pick_up, plain
 from benchmarks.stage import Stage
 from benchmarks.systems import SYSTEMS, System
@@ -98,6 +100,16 @@ def _flight(stage: Stage, system: System) -> dict[str, float]:
     return enqueue(stage, system, stage.sizes.jobs, "flight")
 
 
+def _idle(stage: Stage, system: System) -> dict[str, float]:
+    sizes = stage.sizes
+    return idle(stage, system, sizes.workers, system.slots(sizes.slots), sizes.idle_seconds)
+
+
+def _heavy(which: int) -> Callable[[Stage, System], dict[str, float]]:
+    return lambda stage, system: grow_payload(stage, system, stage.sizes.note_bytes[which])
+
+
+_GROWN: Final = ("jobkit-async", "jobkit-threads", "bullmq-node", "rq-simple")
 _PAIRS: Final = ("jobkit-async", "jobkit-async-2p", "jobkit-threads", "jobkit-threads-2p")
 
 WORKLOADS: Final = {
@@ -114,10 +126,17 @@ WORKLOADS: Final = {
         Workload("enqueue-bulk", _bulk, _producers(lambda each: each.bulk)),
         Workload("enqueue-flight", _flight, _producers(lambda each: each.in_flight)),
         Workload("finished", _retained, _all()),
+        Workload("idle", _idle, ("jobkit-async", "jobkit-threads", "bullmq-node", "rq-simple")),
+        Workload("retained", grow_retained, _GROWN),
+        Workload("waiting", grow_waiting, _GROWN),
+        Workload("queues", grow_queues, tuple(name for name in _GROWN if SYSTEMS[name].many_queues)),
+        Workload("heavy", _heavy(0), _GROWN),
+        Workload("heavier", _heavy(1), _GROWN),
     )
 }
 
 _TAILS: Final = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
+_BESIDE: Final = ("per_s", "few_per_s", "kept", "p50_ms", "few_p50_ms", "redis_cpu_per_10k", "few_redis_cpu_per_10k")
 
 ROWS: Final = {
     each.name: each
@@ -168,9 +187,27 @@ ROWS: Final = {
             more_is_better=True,
         ),
         Row("plain", "a plain RQ client's job, time to its start", "plain", _TAILS, "ms"),
+        Row(
+            "idle",
+            "{workers} idle workers, and a push in one of them",
+            "idle",
+            ("server_percent", "commands_per_s", "push_cpu_ms", "one_push_cpu_ms", "push_wakeups", "one_push_wakeups"),
+            "% of a core",
+        ),
+        *(
+            Row(f"growth-{workload}", title, workload, _BESIDE, "jobs/s", more_is_better=True)
+            for workload, title in {
+                "retained": "drain with {grown:,} finished jobs kept",
+                "waiting": "drain with {grown:,} jobs waiting",
+                "queues": "drain of {queues:,} queues",
+                "heavy": "drain of payloads of {note_bytes[0]:,} bytes",
+                "heavier": "drain of payloads of {note_bytes[1]:,} bytes",
+            }.items()
+        ),
     )
 }
 GROUPS: Final = {
-    "table": tuple(ROWS),
+    "table": tuple(name for name in ROWS if not name.startswith("growth")),
+    "growth": tuple(name for name in ROWS if name.startswith("growth")),
     "throughput": ("drain", "enqueue", "enqueue-bulk"),
 }
