@@ -16,7 +16,7 @@ from jobkit.soak.audit import Audit
 from jobkit.soak.effects import Effects
 from jobkit.store.operations import attempts
 from tests.chaos import victims
-from tests.chaos.life import EXEMPT, LONGEST, POINTS, Life, Point, kit_of, load_scripts, payloads, suspect
+from tests.chaos.life import EXEMPT, LONGEST, POINTS, Life, Point, kit_of, payloads, prepare, suspect
 from tests.chaos.proxy import Act, AtCall, Call, Proxy
 
 QUEUE = "life"
@@ -51,7 +51,7 @@ def test_every_script_is_a_point() -> None:
 @pytest.mark.parametrize("point", [each for each in POINTS if each.name != "put_back"], ids=str)
 def test_cut(store_url: str, proxied: Callable[..., Proxy], point: Point) -> None:
     """A connection that breaks at this command costs no job, no second finish, no second effect and no leak."""
-    load_scripts(store_url)
+    prepare(store_url)
     proxy = proxied(store_url)
     effects: Counter[tuple[str, str]] = Counter()
     renewed = threading.Event()
@@ -99,7 +99,7 @@ def test_cut(store_url: str, proxied: Callable[..., Proxy], point: Point) -> Non
 @pytest.mark.parametrize("on_reply", [False, True], ids=["call", "reply"])
 def test_cut_of_put_back(store_url: str, proxied: Callable[..., Proxy], tmp_path: Path, *, on_reply: bool) -> None:
     """A worker that ends and cannot say what it puts back, which it says once, costs no job and no attempt."""
-    load_scripts(store_url)
+    prepare(store_url)
     proxy, job_id = proxied(store_url), f"{QUEUE}-job"
     proxy.rule = rule = AtCall("put_back", job_id, nth=1, on_reply=on_reply)
     victim = victims.start(proxy.url, QUEUE, tmp_path, "put_back")

@@ -16,7 +16,7 @@ from jobkit.store.operations import attempts, read
 from jobkit.store.records import ResultEntry
 from jobkit.store.sweeps import SUSPECT_BUDGET, Sweeps
 from tests.chaos import victims
-from tests.chaos.life import LONGEST, POINTS, Life, Point, kit_of, load_scripts, payloads
+from tests.chaos.life import LONGEST, POINTS, Life, Point, kit_of, payloads, prepare
 from tests.chaos.proxy import AtCall, Proxy
 
 KILLS = list(itertools.product(POINTS[1:], (False, True)))
@@ -28,7 +28,7 @@ ENDS = 20.0
 
 def test_kill(store_url: str, proxied: Callable[..., Proxy], tmp_path: Path) -> None:
     """A worker killed at any command loses no job: another takes it up where it was, within its lease and a sweep."""
-    load_scripts(store_url)
+    prepare(store_url)
     lives: list[tuple[Life, Point, bool]] = []
     killed = []
     for point, on_reply in KILLS:
@@ -103,6 +103,7 @@ def job_of(queue: str) -> str:
 
 def test_poison(store_url: str) -> None:
     """A job that kills its workers ends in the dead letters after the fourth, and costs its 49 neighbours nothing."""
+    prepare(store_url)
     with victims.fatal_kit(store_url) as kit:
         poison = kit.enqueue(victims.Fatal())
         neighbours = kit.enqueue_many([victims.Neighbour() for _ in range(victims.SLOTS - 1)])
