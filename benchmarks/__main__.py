@@ -88,6 +88,8 @@ def measure(name: str, arguments: list[str]) -> None:
     if options.markdown:
         options.markdown.write_text(text)
     print(text)
+    if any("failed" in run for run in document["runs"]):
+        sys.exit(1)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import attrs
 from benchmarks.latency import delays
 from benchmarks.processes import Worker, run_seconds
 from benchmarks.servers import Counters
-from benchmarks.stage import Failed, Stage
+from benchmarks.stage import Failed, Stage, last
 from benchmarks.systems import System
 
 CALM: Final = 0.2
@@ -62,7 +62,7 @@ def await_calm(workers: list[Worker]) -> None:
         time.sleep(1.0)
         used = sum(run_seconds(pid) for worker in workers for pid in worker.pids()) - before
         if ended := [worker for worker in workers if not worker.alive()]:
-            raise Failed(f"{len(ended)} workers ended: {ended[0].told()}")
+            raise Failed(f"{len(ended)} workers ended: {last(ended[0].told())}")
         if used < CALM:
             return
         if time.monotonic() > deadline:

@@ -96,7 +96,7 @@ class Worker:
 
     def told(self) -> str:
         """Give the end of what it said."""
-        return self.log.read_text(errors="replace")[-600:].strip()
+        return self.log.read_text(errors="replace")
 
     def ask_to_stop(self) -> None:
         """Have it end, without waiting for that."""

@@ -157,7 +157,7 @@ def perform(plan: Plan, command: str, save: Path | None = None) -> dict[str, Any
         document["runs"].append(run)
         if save:
             save.write_text(json.dumps(document, indent=1) + "\n")
-        shown = run.get("failed", "")[-200:].replace("\n", " ") or {key: run["figures"][key] for key in list(run["figures"])[:6]}
+        shown = run.get("failed") or {key: run["figures"][key] for key in list(run["figures"])[:6]}
         print(f"{run['placement']} {run['round']} {run['workload']:14} {run['system']:20} {shown}", file=sys.stderr)
 
     shared = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - memory, so that a record costs no disk

@@ -32,6 +32,12 @@ Env = Mapping[str, str]
 NONE: Final[Env] = MappingProxyType({})
 
 
+def last(text: str) -> str:
+    """Give the last words of what a process said: an error's own line, where there was one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][-400:] if lines else "it said nothing"
+
+
 class Failed(Exception):
     """The system did not do the work; the message says what was seen."""
 
@@ -107,7 +113,7 @@ class Stage:
             check=False,
         )
         if done.returncode:
-            raise Failed(f"the producer ended with {done.returncode}: {done.stderr.strip()[-600:]}")
+            raise Failed(f"the producer ended with {done.returncode}: {last(done.stderr)}")
         said: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
         return said
 
@@ -145,7 +151,7 @@ class Stage:
             if seen >= count:
                 return
             if now - moved > STALL or now - began > LIMIT:
-                raise Failed(f"stalled at {seen} of {count} jobs: {worker.told()}")
+                raise Failed(f"stalled at {seen} of {count} jobs: {last(worker.told())}")
             if not worker.alive():
-                raise Failed(f"the worker ended at {seen} of {count} jobs: {worker.told()}")
+                raise Failed(f"the worker ended at {seen} of {count} jobs: {last(worker.told())}")
             time.sleep(LOOK)

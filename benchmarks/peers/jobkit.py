@@ -65,7 +65,7 @@ async def async_sleep(job: Job[Sleep]) -> float:
     return jobs.record(job.payload.v, start)
 
 
-def noop_of(queue: str) -> Processor[Any, Any]:
+def noop_of(queue: str) -> Processor[Any, Any, Any]:
     """Declare the job that does nothing once more, for one of many queues."""
     kind: Any = types.new_class("Noop", (Event,), {"name": f"noop-{queue}", "queue": queue})
 
@@ -78,7 +78,7 @@ def noop_of(queue: str) -> Processor[Any, Any]:
     return processor(kind)(on_loop if VARIANT == "async" else threaded)
 
 
-def processors() -> list[Processor[Any, Any]]:
+def processors() -> list[Processor[Any, Any, Any]]:
     """Give what the queues need."""
     if jobs.QUEUES > 1:
         return [noop_of(name) for name in jobs.names()]
