@@ -19,11 +19,10 @@ def test_finish_and_claim_in_one_call(world: World) -> None:
     assert [claimed.id for claimed in batch.claimed] == ["z"]
     assert batch.lost == []
     assert world.state("x") == world.state("y") == "finished"
-    assert world.members("rq:finished:a") == world.members("rq:jk:done:a") == {"x", "y"}
+    assert world.members("rq:finished:a") == {"x", "y"}
     assert world.members("rq:wip:a") == world.members("rq:jk:lease:a") == {f"z:{batch.claimed[0].token}"}
     hash_ = world.hash("x")
-    assert hash_["jk_done"] == first[0].token
-    assert hash_.keys().isdisjoint({"jk_token", "jk_exec", "jk_parked", "jk_reason"})
+    assert hash_.keys().isdisjoint({"jk_exec", "jk_parked", "jk_reason"})
     assert world.redis.ttl("rq:job:x") == -1
 
 
@@ -42,7 +41,6 @@ def test_no_key_is_left(world: World) -> None:
         "rq:job:j",
         "rq:results:j",
         "rq:finished:a",
-        "rq:jk:done:a",
         "rq:queues",
         "rq:jk:bell:a",
         "rq:jk:clock",
@@ -204,7 +202,7 @@ def test_retention_by_count(world: World) -> None:
         claimed = world.started(f"j{i}")
         world.claims.save_step(claimed, "s", b"1")
         world.finish(claimed)
-    assert world.members("rq:finished:a") == world.members("rq:jk:done:a") == {"j3", "j4"}
+    assert world.members("rq:finished:a") == {"j3", "j4"}
     assert {key for key in world.all_keys() if key.startswith(("rq:job:", "rq:results:", "rq:jk:steps"))} == {
         "rq:job:j3",
         "rq:job:j4",

@@ -127,7 +127,7 @@ def test_retry(world: World, state: str) -> None:
     claimed = world.claim_one()
     assert (claimed.failed, claimed.rescues) == (1 if state == "retrying" else 0, 0)
     world.finish(claimed)
-    assert places(world) == {"finished", "jk:done"}
+    assert places(world) == {"finished"}
 
 
 def test_retry_is_a_new_life(world: World) -> None:

@@ -21,7 +21,6 @@ def test_enqueue(world: World) -> None:
     assert claimed.id == job.id
     assert unpack_data(claimed.data) == VanillaCall("acme.add", [1], {"b": 2})
     assert (claimed.timeout, claimed.extra, claimed.failed, claimed.epoch) == (33.0, b"", 0, 1)
-    assert claimed.enqueued_at
     world.finish(claimed)
     assert Job.fetch(job.id, connection=world.redis, serializer="json").return_value() == {"ok": True}
 

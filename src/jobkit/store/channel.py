@@ -45,6 +45,7 @@ _BLOCK_AT_LEAST: Final = 0.01
 _INTERRUPT_LIVES: Final = 60
 _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at what other releases have parked."""
+_NO_PAST: Final = (0, 1, 0, b"0", b"")
 
 
 class ClaimChannel:
@@ -190,7 +191,7 @@ class ClaimChannel:
                 self.close()  # no master any more: a new connection may find the one that is
             raise explain(error, script_.name) from error
         self._unanswered = None
-        return self._batch(reply)
+        return self._batch(args[2], reply)
 
     def _exchange(
         self, script_: Script, names: Sequence[str], args: Sequence[Any], first: tuple[Any, ...] | None
@@ -210,27 +211,28 @@ class ClaimChannel:
                     connection.read_response()
                 except ResponseError:
                     # The claim's own answer is still on its way. It counts: what it claimed is handed out next time.
-                    self._owed = self._with_owed(self._batch(connection.read_response()))
+                    self._owed = self._with_owed(self._batch(args[2], connection.read_response()))
                     raise
             return connection.read_response()
         except NoScriptError:
             connection.send_command("EVAL", script_.text, *call[2:])
             return connection.read_response()
 
-    def _batch(self, reply: Any) -> Batch:
+    def _batch(self, name: str, reply: Any) -> Batch:
         claimed, lost, wait = reply
         return Batch(
-            [self._claimed(row) for row in claimed],
+            [self._claimed(name, row) for row in claimed],
             [token.decode() for token in lost],
             None if wait < 0 else wait / 1000,
         )
 
-    def _claimed(self, row: Sequence[Any]) -> Claimed:
-        place, job_id, token, data, extra, timeout, failed, epoch, rescues, parked, enqueued_at, terms = row
+    def _claimed(self, name: str, row: Sequence[Any]) -> Claimed:
+        place, n, job_id, data, extra, timeout, *past = row
+        failed, epoch, rescues, parked, terms = past or _NO_PAST
         return Claimed(
             self._queues[place - 1],
             job_id.decode(errors=UNDECODABLE),
-            token.decode(),
+            f"{name}-{n}",
             data,
             extra,
             _seconds(timeout),
@@ -238,7 +240,6 @@ class ClaimChannel:
             _number(epoch, int, 1),
             _number(rescues, int, 0),
             _number(parked.partition(b" ")[0], int, 0),
-            enqueued_at.decode(errors="replace"),
             read_terms(terms) if terms else None,
         )
 

@@ -29,7 +29,6 @@ _BLOCK = (
     "failed:{q}",
     "canceled:{q}",
     "deferred:{q}",
-    "jk:done:{q}",
     "jk:dead:{q}",
     "jk:gone:{q}",
     "jk:follow:{q}",

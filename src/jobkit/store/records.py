@@ -46,7 +46,6 @@ class Claimed:
     epoch: int
     rescues: int
     parked_ms: int
-    enqueued_at: str
     terms: Terms | None = None
 
 

@@ -11,6 +11,7 @@
 -- invariant a finish needs hash, token, lease member and a status that is not canceled or stopped; a repeated one
 --       (jk_done) answers as the first did; follow-ups and finish are one step
 --@include keys write own result trim terms release promote claim replay
+local ENDED = {canceled = true, stopped = true, finished = true}
 local reply_key = KEYS[#KEYS]
 local kept = replayed(reply_key, ARGV[3])
 if kept then return kept end
@@ -36,10 +37,11 @@ local function follow_ups(from, many)
   end
 end
 
-local function repeat_job(base, id, asked)
+local function repeat_job(base, id, token, asked)
   local key = job_key(id)
   call('PERSIST', key)
-  call('HSET', key, 'repeats_left', asked.left, 'repeat_intervals', asked.intervals)
+  call('HDEL', key, 'jk_token')
+  call('HSET', key, 'jk_done', token, 'repeats_left', asked.left, 'repeat_intervals', asked.intervals)
   pushed[base] = pushed[base] or {}
   if asked.wait > 0 then
     call('HSET', key, 'status', 'scheduled')
@@ -70,30 +72,33 @@ local vanilla = {}
 for i = 1, count do
   local from, base, claim_member = unpack(finishes[i])
   local id, token, value, started, stopped, keep, asked, many = unpack(ARGV, from + 1, from + 8)
-  local state, execution, steps = standing(base, id, token, held[base][claim_member])
+  local key = job_key(id)
+  local h = redis.pcall('HMGET', key, 'jk_token', 'status', 'jk_exec', 'jk_steps', 'jk_reason')
+  local state = 'own'
+  if h[1] ~= token or not held[base][claim_member] or ENDED[h[2]] then
+    state = standing(base, id, token, held[base][claim_member])
+  end
   if state == 'own' then
     ok = ok + 1
     local q = per_queue[base]
     if not q then
-      q = {keep = tonumber(keep), members = {}, rows = {}, ranks = {}}
+      q = {keep = tonumber(keep), members = {}, rows = {}}
       per_queue[base] = q
     end
-    local key = job_key(id)
     q.members[#q.members + 1] = claim_member
-    if execution then release(base, id, token, execution, worker) end
-    call('HSET', key, 'status', 'finished', 'ended_at', ISO, 'jk_done', token)
+    if h[3] then release(base, id, token, h[3], worker) end
+    call('HSET', key, 'status', 'finished', 'ended_at', ISO)
     ended[ok] = id
-    call('HDEL', key, 'jk_token', 'jk_exec', 'jk_parked', 'jk_reason')
-    if steps then call('UNLINK', P .. ':jk:steps:' .. id) end
+    if h[3] or h[5] then call('HDEL', key, 'jk_exec', 'jk_parked', 'jk_reason') end
+    if h[4] then call('UNLINK', P .. ':jk:steps:' .. id) end
     add_result(id, '1', worker, token, started, stopped, value == '' and 'jk' or 'return_value', value)
     if asked ~= '' then
-      vanilla[#vanilla + 1] = {base, id, read_terms(asked), q}
+      vanilla[#vanilla + 1] = {base, id, token, read_terms(asked), q}
     else
-      local n_rows = #q.rows
-      q.rows[n_rows + 1], q.rows[n_rows + 2] = FAR, id
-      q.ranks[n_rows + 1], q.ranks[n_rows + 2] = NOW_TEXT, id
+      local n = #q.rows
+      q.rows[n + 1], q.rows[n + 2] = FAR, id
     end
-    follow_ups(from + 9, tonumber(many))
+    if many ~= '0' then follow_ups(from + 9, tonumber(many)) end
   elseif state == 'lost' then
     lost[#lost + 1] = token
   end
@@ -102,18 +107,14 @@ end
 -- RQ's order: dependents go first, also those of a job that is repeated, or deleted at once.
 if ok > 0 then release_batch(ended, 'finished') end
 for _, each in ipairs(vanilla) do
-  local base, id, asked, q = unpack(each)
+  local base, id, token, asked, q = unpack(each)
   local score = FAR
   if asked.ttl and not (asked.left and asked.ttl <= 0) then score = live_for(id, asked.ttl) end
   if asked.left then
-    repeat_job(base, id, asked)
+    repeat_job(base, id, token, asked)
   elseif score then
     q.rows[#q.rows + 1] = score
     q.rows[#q.rows + 1] = id
-    if not asked.ttl then
-      q.ranks[#q.ranks + 1] = NOW_TEXT
-      q.ranks[#q.ranks + 1] = id
-    end
   end
 end
 
@@ -121,8 +122,7 @@ for base, q in pairs(per_queue) do
   each_slice(q.members, 'ZREM', KEYS[base + Q.LEASE])
   each_slice(q.members, 'ZREM', KEYS[base + Q.WIP])
   each_slice(q.rows, 'ZADD', KEYS[base + Q.FINISHED])
-  each_slice(q.ranks, 'ZADD', KEYS[base + Q.DONE])
-  trim_count(base, q.keep, Q.DONE, Q.FINISHED, 'finished')
+  trim_finished_count(base, q.keep)
 end
 if ok > 0 then
   flush_pushes()

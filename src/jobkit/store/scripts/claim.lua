@@ -3,9 +3,9 @@
 -- ARGV  2 worker   3 name of the call, with which its tokens begin   4 lease (ms)   5 n pairs   6.. pairs: queue block,
 --       want
 --       then, where the caller looks for parked jobs, its release
--- reply {jobs, lost (none), wait_ms}; a job is {queue block, id, token, data, extra, timeout, failed, epoch, rescues,
---       parked_ms, enqueued_at, terms of a plain client's job or ''}; wait_ms is the time to the next due job, -1 where
---       none is known
+-- reply {jobs, lost (none), wait_ms}; a job is {queue block, n, id, data, extra, timeout} and, unless this is its first
+--       claim by jobkit, {.., failed, epoch, rescues, parked_ms, terms of a plain client's job or ''}; its token is the
+--       call's name, '-' and n; wait_ms is the time to the next due job, -1 where none is known
 -- bound want + 64 visits and 200 promotions a queue; with a release, as many visits of parked jobs, in 100 sets at most
 -- invariant the reply is kept before it is sent: a lost one is given again for the same call; a release is given no
 --       parked job that it has parked itself
@@ -35,15 +35,12 @@ local function start_parked(base, index, want)
         if h[1] == 'scheduled' and string.match(call('HGET', job_key(id), 'jk_parked') or '', ' (.*)$') == releases
             and call('ZREM', KEYS[base + Q.SCHEDULED], id) == 1 then
           got = got + 1
-          start(base, index, id, h, ARGV[3] .. '-' .. (#out + 1), ARGV[2], lease_end, out, leases, wips)
+          begin(base, index, id, h, ARGV[2], lease_end, ARGV[3], out, leases, wips)
         end
       end
     end
   end
-  if got > 0 then
-    each_slice(leases, 'ZADD', KEYS[base + Q.LEASE])
-    each_slice(wips, 'ZADD', KEYS[base + Q.WIP])
-  end
+  keep_leases(base, leases, wips)
   return got
 end
 

@@ -34,9 +34,9 @@ for _, registry in ipairs({Q.FINISHED, Q.FAILED}) do
   each_slice(past, 'ZREM', KEYS[base + registry])
 end
 
-return trim_age(base, done_age, Q.DONE, Q.FINISHED, 'finished')
+return trim_finished_age(base, done_age)
      + trim_age(base, dead_age, Q.DEAD, Q.FAILED, 'failed')
      + trim_age(base, dead_age, Q.GONE, Q.CANCELED, 'canceled')
-     + trim_count(base, keep_done, Q.DONE, Q.FINISHED, 'finished')
+     + trim_finished_count(base, keep_done)
      + trim_count(base, keep_dead, Q.DEAD, Q.FAILED, 'failed')
      + trim_count(base, keep_dead, Q.GONE, Q.CANCELED, 'canceled')

@@ -16,20 +16,38 @@ local function quarantine(base, id)
 end
 
 local function fields(id)
-  return redis.pcall('HMGET', job_key(id), 'status', 'data', 'jk', 'timeout', 'enqueued_at', 'jk_token', 'jk_epoch',
-                     'jk_timeout', 'started_at')
+  return redis.pcall('HMGET', job_key(id), 'status', 'data', 'jk', 'timeout', 'jk_token', 'jk_epoch', 'jk_timeout',
+                     'started_at')
 end
 
-local function start(base, queue, id, h, token, worker, lease_end, out, leases, wips)
-  local key, owned = job_key(id), member(id, token)
-  local epoch, past, terms = '1', {}, ''
-  if h[7] then
-    epoch = string.format('%.0f', (tonumber(h[7]) or 0) + 1)
-    past = call('HMGET', key, 'jk_failed', 'jk_rescues', 'jk_parked', 'jk_dead',
-                'jk_retries')
+-- A job as the reply gives it. The short form is a job's first claim by jobkit; what it has been through, or what a plain
+-- client asked for, makes the long one.
+local function row(queue, n, id, h, epoch, past, terms)
+  local timeout = h[4] or ''
+  if h[7] and math.ceil(tonumber(h[7]) or 0) == tonumber(timeout) then timeout = h[7] end
+  if epoch == '1' and not terms then return {queue, n, id, h[2] or '', h[3] or '', timeout} end
+  return {queue, n, id, h[2] or '', h[3] or '', timeout, past[1] or '0', epoch, past[2] or '0', past[3] or '0',
+          terms or ''}
+end
+
+local function terms_of(id)
+  local terms = call('HMGET', job_key(id), unpack(TERMS))
+  for i = 1, #TERMS do terms[i] = terms[i] or '' end
+  return terms
+end
+
+local function past_of(id)
+  return call('HMGET', job_key(id), 'jk_failed', 'jk_rescues', 'jk_parked', 'jk_dead', 'jk_retries')
+end
+
+local function start(base, id, h, token, worker)
+  local key = job_key(id)
+  local epoch, past, terms = '1', {}, nil
+  if h[6] then
+    epoch = string.format('%.0f', (tonumber(h[6]) or 0) + 1)
+    past = past_of(id)
   end
-  call('HSET', key, 'status', 'started', 'started_at', ISO, 'worker_name', worker, 'last_heartbeat', ISO,
-       'jk_token', token, 'jk_epoch', epoch)
+  call('HSET', key, 'status', 'started', 'started_at', ISO, 'worker_name', worker, 'jk_token', token, 'jk_epoch', epoch)
   if past[4] then  -- a dead letter that RQ's own tools requeued: it starts a new life
     call('HDEL', key, 'jk_dead', 'jk_failed', 'jk_rescues', 'jk_died', 'jk_parked', 'jk_reason', 'jk_error', 'jk_retries',
          'number_of_retries')
@@ -37,19 +55,24 @@ local function start(base, queue, id, h, token, worker, lease_end, out, leases, 
     call('ZREM', KEYS[base + Q.DEAD], id)
     past = {}
   end
-  if not h[3] then
-    terms = call('HMGET', key, unpack(TERMS))
-    for i = 1, #TERMS do terms[i] = terms[i] or '' end
-  end
+  if not h[3] then terms = terms_of(id) end
   -- A time to live ends with the claim. Plain clients set one, and so do RQ's workers, whose save leaves started_at.
-  if h[9] or not h[3] then call('PERSIST', key) end
-  local timeout = h[4] or ''
-  if h[8] and math.ceil(tonumber(h[8]) or 0) == tonumber(timeout) then timeout = h[8] end
-  local n = #leases
-  leases[n + 1], leases[n + 2] = lease_end, owned
-  wips[n + 1], wips[n + 2] = FAR, owned
-  out[#out + 1] = {queue, id, token, h[2] or '', h[3] or '', timeout, past[1] or '0', epoch, past[2] or '0',
-                   past[3] or '0', h[5] or '', terms}
+  if h[8] or not h[3] then call('PERSIST', key) end
+  return epoch, past, terms
+end
+
+-- Starts a job and writes it into the reply; its lease waits for `keep_leases`, so that a batch costs one write a queue.
+local function begin(base, queue, id, h, worker, lease_end, token_base, out, leases, wips)
+  local n, at = #out + 1, #leases
+  local token = token_base .. '-' .. n
+  leases[at + 1], leases[at + 2] = lease_end, member(id, token)
+  wips[at + 1], wips[at + 2] = FAR, leases[at + 2]
+  out[n] = row(queue, n, id, h, start(base, id, h, token, worker))
+end
+
+local function keep_leases(base, leases, wips)
+  each_slice(leases, 'ZADD', KEYS[base + Q.LEASE])
+  each_slice(wips, 'ZADD', KEYS[base + Q.WIP])
 end
 
 -- `out` is the reply's list and also numbers the tokens, so that a replayed call names the same ones.
@@ -68,16 +91,13 @@ local function claim(base, queue, want, worker, lease, token_base, out)
         h = fields(id)
       end
       local claimable = h[1] == 'queued' or not h[1] and call('EXISTS', job_key(id)) == 1
-      if claimable and not (h[6] and call('ZSCORE', KEYS[base + Q.LEASE], member(id, h[6]))) then
+      if claimable and not (h[5] and call('ZSCORE', KEYS[base + Q.LEASE], member(id, h[5]))) then
         got = got + 1
-        start(base, queue, id, h, token_base .. '-' .. (#out + 1), worker, lease_end, out, leases, wips)
+        begin(base, queue, id, h, worker, lease_end, token_base, out, leases, wips)
       end
     end
   end
-  if got > 0 then
-    each_slice(leases, 'ZADD', KEYS[base + Q.LEASE])
-    each_slice(wips, 'ZADD', KEYS[base + Q.WIP])
-  end
+  keep_leases(base, leases, wips)
   if call('EXISTS', list) == 1 or call('EXISTS', KEYS[base + Q.FOLLOW]) == 1 then ring(base) end
   return got
 end

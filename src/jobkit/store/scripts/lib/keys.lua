@@ -1,13 +1,13 @@
 -- The keyspace every script shares. Queue-level keys are passed in; a job's own keys are built from the prefix,
 -- because a claim learns the ids only while it runs.
 --   KEYS[1..4]  clock, queues, suspended, grace
---   KEYS[5..]   one block of 14 keys a queue, in the order of Q below
+--   KEYS[5..]   one block of 13 keys a queue, in the order of Q below
 --   ARGV[1]     key prefix, without the colon
 local call, P = redis.call, ARGV[1]
 local CLOCK, QUEUES, SUSPENDED, GRACE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local HEAD, BLOCK = 4, 14
+local HEAD, BLOCK = 4, 13
 local Q = {LIST = 1, WIP = 2, LEASE = 3, BELL = 4, SCHEDULED = 5, FINISHED = 6, FAILED = 7, CANCELED = 8,
-           DEFERRED = 9, DONE = 10, DEAD = 11, GONE = 12, FOLLOW = 13, LOCK = 14}
+           DEFERRED = 9, DEAD = 10, GONE = 11, FOLLOW = 12, LOCK = 13}
 local TEN_YEARS = 315360000
 local SLICE = 500
 

@@ -32,13 +32,15 @@ end
 local function pass_when_full(base) call('ZREM', KEYS[base + Q.LEASE], '') end
 
 -- 'own': the caller owns the record; with it, whether execution keys and steps were written.
--- 'done': this very token ended the attempt before and the reply was lost.
+-- 'done': this very token ended the attempt before and the reply was lost. A finish leaves the token where it is: without
+-- its lease it owns nothing, and one write less is a twentieth of a finish.
 -- 'lost': somebody else owns it, or it is canceled, stopped or gone; what the token still held is given up. A key that
 -- no longer holds a hash keeps its lease: rescue brings it to the dead letters. `lease` is the member's score where the
 -- caller has looked it up, in a batch.
 local function standing(base, id, token, lease)
   local h = redis.pcall('HMGET', job_key(id), 'jk_token', 'status', 'jk_done', 'jk_exec', 'worker_name', 'jk_steps')
   if h.err then return 'lost' end
+  if h[1] == token and h[2] == 'finished' then return 'done' end
   if h[1] == token and h[2] ~= 'canceled' and h[2] ~= 'stopped' then
     if lease == nil then lease = call('ZSCORE', KEYS[base + Q.LEASE], member(id, token)) end
     if lease then return 'own', h[4], h[6] end

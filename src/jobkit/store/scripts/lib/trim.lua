@@ -1,4 +1,6 @@
--- Retention. Ages and counts rank by our own zsets (DONE, DEAD, GONE: id -> ms); RQ's registries only list.
+-- Retention. Finished jobs rank by RQ's own registry: ours have the time of their end plus ten years as their score there,
+-- and only those are ours to delete (a job with a time to live of its own has the end of that, or infinity). Failed and
+-- canceled ones rank by our own zsets (DEAD, GONE: id -> ms), because RQ's tools write into those registries.
 -- A job that was requeued since is not deleted: its status no longer matches.
 -- A parent that did not finish stays while one of its dependents (of 20 taken at random) waits for it: RQ reads a parent
 -- that is gone as met.
@@ -32,7 +34,7 @@ local function forget(base, ids, rank, registry, wanted)
       end
     end
   end
-  call('ZREM', KEYS[base + rank], unpack(ids))
+  if rank then call('ZREM', KEYS[base + rank], unpack(ids)) end
   call('ZREM', KEYS[base + registry], unpack(ids))
   for _, id in ipairs(stays) do
     call('ZADD', KEYS[base + rank], NOW_TEXT, id)
@@ -52,4 +54,20 @@ local function trim_age(base, age, rank, registry, wanted)
   if age <= 0 then return 0 end
   local old = call('ZRANGEBYSCORE', KEYS[base + rank], '-inf', NOW - age, 'LIMIT', 0, TRIM_BOUND)
   return forget(base, old, rank, registry, wanted)
+end
+
+local OURS = string.format('%.3f', NOW / 1000 + TEN_YEARS / 2)
+local function trim_finished(base, upto, bound)
+  if bound <= 0 then return 0 end
+  local ids = call('ZRANGEBYSCORE', KEYS[base + Q.FINISHED], OURS, upto, 'LIMIT', 0, math.min(bound, TRIM_BOUND))
+  return forget(base, ids, nil, Q.FINISHED, 'finished')
+end
+
+local function trim_finished_count(base, keep)
+  return trim_finished(base, FAR, call('ZCOUNT', KEYS[base + Q.FINISHED], OURS, FAR) - keep)
+end
+
+local function trim_finished_age(base, age)
+  if age <= 0 then return 0 end
+  return trim_finished(base, string.format('(%.3f', (NOW - age) / 1000 + TEN_YEARS), TRIM_BOUND)
 end
