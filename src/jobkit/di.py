@@ -24,15 +24,19 @@ _scope: Final[ContextVar[_Scope | None]] = ContextVar("jobkit_scope", default=No
 class _Scope:
     """What the Scoped providers of one attempt have opened."""
 
-    __slots__ = ("_token", "closed", "got", "lock", "stack")
+    __slots__ = ("_token", "closed", "got", "stack")
     _token: Token[_Scope | None]
 
     def __init__(self) -> None:
         self.stack: ExitStack | None = None  # made when something is opened: most jobs open nothing
         self.got: dict[int, Any] = {}
         self.closed = False
-        # Steps in threads may ask at once; one Scoped may need another, hence reentrant.
-        self.lock = threading.RLock()
+
+    @property
+    def lock(self) -> threading.RLock:
+        # Steps in threads may ask at once; one Scoped may need another, hence reentrant. No object has the id 0.
+        lock: threading.RLock = self.got.setdefault(0, threading.RLock())
+        return lock
 
     def __enter__(self) -> None:
         self._token = _scope.set(self)

@@ -45,6 +45,8 @@ NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
 NO_EXTRA: Final = Extra(tags=NO_TAGS)
 EXTRAS: Final = 256
 """How many different retry policies are kept read."""
+CONTEXTS: Final = 1024
+"""How many names of jobs have their context kept; a plain RQ client may bring any."""
 
 
 @attrs.define(eq=False, slots=True)
@@ -137,6 +139,9 @@ class Pipeline:
     chance: Callable[[], float] = random.random
     routes: Routes = attrs.field(init=False)
     _extras: dict[bytes, Extra] = attrs.field(init=False, factory=dict[bytes, Extra])
+    _contexts: dict[tuple[str, str], contextvars.Context] = attrs.field(
+        init=False, factory=dict[tuple[str, str], contextvars.Context]
+    )
 
     def read(self, claimed: Claimed) -> Attempt:
         """An attempt of the job; decided already where its record says enough."""
@@ -152,14 +157,28 @@ class Pipeline:
         """Run it in this thread."""
         attempt.began, attempt.started = time.monotonic(), time.time()
         try:
-            outcome = contextvars.Context().run(self._run, attempt)
+            outcome = self.context(attempt).run(self._run, attempt)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a processor does not end the worker
             outcome = self.judge(attempt, error)
         attempt.ended = time.time()
         return outcome
 
+    def context(self, attempt: Attempt) -> contextvars.Context:
+        """What the attempt runs in: a context that is empty but for what names it in log lines.
+
+        What all jobs of a name have in common is bound once, and copied.
+        """
+        key = attempt.name, attempt.claimed.queue
+        context = self._contexts.get(key)
+        if context is None:
+            context = contextvars.Context()
+            context.run(bind_contextvars, job_name=key[0], queue=key[1], attempt=1)
+            if len(self._contexts) < CONTEXTS:
+                self._contexts[key] = context
+        return context.copy()
+
     async def arun(self, attempt: Attempt) -> Outcome:
-        """Run it in this task, whose context is empty."""
+        """Run it in this task, whose context is `context`'s."""
         attempt.began, attempt.started = time.monotonic(), time.time()
         try:
             outcome = await self._arun(attempt)
@@ -210,7 +229,7 @@ class Pipeline:
         if not isinstance(fence, ThreadFence):
             raise TypeError(f"expected an attempt that runs in a thread, got the fence {fence!r}")
         if attempt.call is not None:
-            bind_contextvars(**attempt.log_fields())
+            _bind_names(attempt)
             return self.vanilla.run(attempt)
         route = self.routed(attempt)
         job = self._bind(attempt)
@@ -232,7 +251,7 @@ class Pipeline:
         return attempt.route
 
     def _bind(self, attempt: Attempt) -> Job[Any]:
-        bind_contextvars(**attempt.log_fields())
+        _bind_names(attempt)
         running_job.set(attempt.claimed.id)
         attempt.job = job = self.make_job(attempt)
         return job
@@ -288,3 +307,13 @@ class Pipeline:
         if not extra.backoff:
             return declared.delay(failed, self.chance)
         return Retry.from_wire([extra.attempts, extra.backoff], declared).delay(failed, self.chance)
+
+
+def _bind_names(attempt: Attempt) -> None:
+    """Name it in log lines; its context has its name and queue, and the first attempt."""
+    claimed, tags = attempt.claimed, attempt.extra.tags
+    bind_contextvars(job_id=claimed.id)
+    if claimed.failed:
+        bind_contextvars(attempt=claimed.failed + 1)
+    if tags:
+        bind_contextvars(tags=dict(tags))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jobkit.store.records import Claimed
     from jobkit.worker.ahead import GiveBack
     from jobkit.worker.attempt import Pipeline
-    from jobkit.worker.executors import Executor
+    from jobkit.worker.executors import Executor, ThreadExecutor
     from jobkit.worker.held import Held
     from jobkit.worker.lease import LeaseKeeper
     from jobkit.worker.outcomes import Outcome
@@ -57,6 +57,11 @@ class Freed:
     attempt: Attempt
 
 
+@attrs.frozen(slots=True)
+class Look:
+    """Attempts were submitted that no thread may have begun: see to them."""
+
+
 Ending = Attempt | GivenUp | Freed
 
 
@@ -66,8 +71,8 @@ class Dispatch:
     def __init__(
         self, pipeline: Pipeline, claims: Claims, held: Held, capacity: Mapping[str, int], *, lease: float
     ) -> None:
-        self.outbox: queue.SimpleQueue[Ending | None] = queue.SimpleQueue()
-        self.threads: Executor
+        self.outbox: queue.SimpleQueue[Ending | Look | None] = queue.SimpleQueue()
+        self.threads: ThreadExecutor
         self.loop: Executor
         self.processes: Mapping[str, Executor] = {}
         self.watchdog: Watchdog

@@ -13,7 +13,7 @@ import attrs
 from jobkit.errors import JobkitError, StoreFull, StoreUnavailable, UnsuitableServer
 from jobkit.store.records import Finished
 from jobkit.worker.attempt import Attempt
-from jobkit.worker.dispatch import Freed, GivenUp
+from jobkit.worker.dispatch import Freed, GivenUp, Look
 from jobkit.worker.outcomes import Completed, Dropped, Ended, Failed, Snoozed
 from jobkit.worker.parts import Part
 from jobkit.worker.patience import Patience
@@ -38,6 +38,8 @@ BATCH: Final = 500
 """Attempts that one call finishes at most."""
 SMALL: Final = 4
 """Attempts that one call finishes if they are there, however few slots there are."""
+KICK: Final = 0.001
+"""Seconds that attempts may wait for a thread that runs others in turn."""
 SLOW: Final = 1.0
 """Seconds from which a job's end is worth a line at the level info."""
 
@@ -89,6 +91,8 @@ class Fetcher(Part):
                     return
                 wait = batch.wait
                 self._slots.settle(self._dispatch.hand_out(batch.claimed, asked=asked))
+                if self._dispatch.threads.waiting:
+                    self._dispatch.outbox.put(Look())
                 # A bell that rings for nothing (another worker was quicker, the queue is suspended) must not spin.
                 quick = not batch.claimed and not self._nudged and time.monotonic() - asked < BLOCK / 2
                 empty, self._nudged = (empty + 1 if quick else 0), False
@@ -191,7 +195,7 @@ class Finisher(Part):
         """Everything that is there; waits for the first."""
         pending = _Pending()
         get = self._dispatch.outbox.get_nowait
-        entry: Ending | None = self._dispatch.outbox.get()
+        entry = self._first()
         try:
             while True:
                 self._sort(entry, pending)
@@ -202,7 +206,19 @@ class Finisher(Part):
             pass
         return pending
 
-    def _sort(self, entry: Ending | None, pending: _Pending) -> None:
+    def _first(self) -> Ending | None:
+        """The next entry; meanwhile, what was submitted and not begun is seen to."""
+        outbox, threads = self._dispatch.outbox, self._dispatch.threads
+        while True:
+            try:
+                entry = outbox.get(timeout=KICK if threads.waiting else None)
+            except queue.Empty:
+                threads.kick()
+            else:
+                if not isinstance(entry, Look):
+                    return entry
+
+    def _sort(self, entry: Ending | Look | None, pending: _Pending) -> None:
         if isinstance(entry, Attempt):
             pending.freed[entry.claimed.queue] += 1
             outcome = entry.outcome
@@ -224,7 +240,7 @@ class Finisher(Part):
                 self._slots.mark_stuck(-1)
                 log.warning("a given-up attempt has ended; its slot is free", extra=entry.attempt.log_fields())
             pending.freed[entry.attempt.claimed.queue] += 1
-        else:
+        elif entry is None:
             pending.last = True
 
     def _advance(self, pending: _Pending) -> None:
