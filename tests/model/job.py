@@ -12,7 +12,7 @@ RULES: Mapping[str, QueueRules] = {
     "b": QueueRules(keep_done=1, keep_dead=1),
 }
 RANKS = {"done": "finished", "dead": "failed", "gone": "canceled"}
-"""By which zset of ours the jobs of each of RQ's registries are counted."""
+"""By what the jobs of each of RQ's registries are counted: finished ones by the registry, the others by a zset of ours."""
 RANK_OF = {"finished": "done", "failed": "dead", "stopped": "dead", "canceled": "gone"}
 RELEASES = {"w1": "r1", "w2": "r1", "w3": "r2"}
 LEASE = 30_000
@@ -25,7 +25,7 @@ FINISHED, FAILED, STOPPED, RETRIED = 1, 2, 3, 4
 
 @attrs.define
 class ModelJob:
-    """One job. `token` is set while it is owned; `tried` names the claim under which it last began.
+    """One job. `token` is set while it is owned; `tried` names the claim under which it last began, `finished_by` the last.
 
     `is_offered`: it was parked for long enough that its offer to other releases is sure to be there still.
     """
@@ -41,6 +41,7 @@ class ModelJob:
     lease_end: int = 0
     renewed: bool = False
     done: str | None = None
+    finished_by: str | None = None
     tried: str | None = None
     epoch: int = 0
     failed: int = 0

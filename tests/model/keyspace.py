@@ -33,6 +33,7 @@ return out
 """
 # The newest entries of a stream of results (scripts/lib/result.lua).
 _ENTRIES = 10
+_TEN_YEARS = 315_360_000
 _FAR = 300_000_000
 """Seconds ahead, nearly ten years: RQ's cleaners are kept away by no less."""
 # Fields that nothing hangs on: what a job is, and what is shown of its latest attempt.
@@ -86,7 +87,7 @@ def _stream(key: str, value: Any, now: int) -> Any:
 
 def _zset(key: str, value: Any, now: int) -> Any:
     scores = {member: float(score) for member, score in _pairs(value).items()}
-    is_far = re.match("rq:(wip|finished|failed|canceled|executions):", key) and all(
+    is_far = re.match("rq:(wip|failed|canceled|executions):", key) and all(
         score > now / 1000 + _FAR for score in scores.values()
     )
     return set(scores) if is_far else scores
@@ -152,8 +153,11 @@ def _of_queue(model: Model, queue: str) -> Iterator[tuple[str, Any]]:
     yield f"rq:scheduled:{queue}", {j: job.due / 1000 for j, job in jobs.items() if job.state == "scheduled"}
     for rank, registry in RANKS.items():
         ranked = {job_id: when for when, job_id in model.ranks[rank, queue]}
-        yield f"rq:jk:{rank}:{queue}", ranked
-        yield f"rq:{registry}:{queue}", set(ranked)
+        if registry == "finished":
+            yield "rq:finished:" + queue, {job_id: when / 1000 + _TEN_YEARS for job_id, when in ranked.items()}
+        else:
+            yield f"rq:jk:{rank}:{queue}", ranked
+            yield f"rq:{registry}:{queue}", set(ranked)
 
 
 def _of_job(job_id: str, job: ModelJob) -> Iterator[tuple[str, Any]]:
@@ -164,7 +168,7 @@ def _of_job(job_id: str, job: ModelJob) -> Iterator[tuple[str, Any]]:
         "enqueued_at": job.enqueued and iso(job.enqueued),
         "ended_at": job.ended and iso(job.ended),
         "worker_name": job.worker,
-        "jk_token": job.token,
+        "jk_token": job.token or job.finished_by,
         "jk_exec": job.renewed and "1",
         "jk_done": job.done,
         "jk_tried": job.tried,

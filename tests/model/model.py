@@ -156,7 +156,7 @@ class Model(Places):
             return "lost"
         if job.token == claim.token:
             return "own" if job.queue == claim.queue else "lost"
-        return "done" if job.done == claim.token else "lost"
+        return "done" if claim.token in {job.done, job.finished_by} else "lost"
 
     def advance(
         self, worker: str, batch: Sequence[Claimed], follow_ups: Sequence[NewJob], wants: Mapping[str, int]
@@ -172,7 +172,7 @@ class Model(Places):
             elif standing == "own":
                 job = self.jobs[claim.id]
                 self._unpark(job)
-                job.done, job.reason, job.steps = claim.token, None, {}
+                job.finished_by, job.reason, job.steps = claim.token, None, {}
                 self._end(claim.id, "finished", FINISHED, trim=False)
                 self._count(worker, "successful_job_count")
                 queues.add(claim.queue)

@@ -119,7 +119,7 @@ class Machine(RuleBasedStateMachine):
             job = self.model.jobs[claim.id]
             assert claim.queue == job.queue
             assert (claim.epoch, claim.failed, claim.rescues) == (job.epoch, job.failed, job.rescues)
-            assert (claim.parked_ms, claim.enqueued_at) == (job.parked, iso(job.enqueued))
+            assert (claim.parked_ms, self.enqueued_at(claim)) == (job.parked, iso(job.enqueued))
             self.model.granted(claim)
         hand.had += batch.claimed
         if answer.kept:
@@ -167,6 +167,10 @@ class Machine(RuleBasedStateMachine):
 
     # --- workers
 
+    def enqueued_at(self, claim: Claimed) -> str:
+        """When the job last began to wait."""
+        return self.world.hash(claim.id)["enqueued_at"]
+
     @rule(worker=WHO, wants=WANTS, waits=OFTEN, looks=st.booleans(), dropped=st.booleans())
     def claim(
         self, worker: str, wants: Mapping[str, int], *, waits: bool = False, looks: bool = False, dropped: bool = False
@@ -183,7 +187,7 @@ class Machine(RuleBasedStateMachine):
         offered = [
             claim.id
             for claim, job in parked
-            if job.state == "scheduled" and (job.due > self.model.now or claim.enqueued_at != now)
+            if job.state == "scheduled" and (job.due > self.model.now or self.enqueued_at(claim) != now)
         ]
         self.answered(hand, batch, self.model.claim(worker, wants, heard=heard, looks=looks, found=offered))
 

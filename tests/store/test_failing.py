@@ -177,7 +177,8 @@ def test_all_is_released(world: World, name: str) -> None:
     )
     hash_ = world.hash("j")
     assert "jk_exec" not in hash_
-    assert "jk_token" not in hash_ or (name, hash_["jk_token"]) == ("finish", claimed.token)  # owns nothing without a lease
+    # A finish leaves the token: without its lease it owns nothing.
+    assert "jk_token" not in hash_ or (name, hash_["jk_token"]) == ("finish", claimed.token)
 
 
 def test_put_back_keeps_order(world: World) -> None:

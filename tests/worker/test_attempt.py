@@ -57,7 +57,6 @@ CLAIM = Claimed(
     epoch=1,
     rescues=0,
     parked_ms=0,
-    enqueued_at="",
 )
 
 

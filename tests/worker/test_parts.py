@@ -62,6 +62,7 @@ class FakeDispatch:
 
     def __init__(self) -> None:
         self.outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.threads = ThreadExecutor(nothing, slots=1, on_end=nothing)  # type: ignore[arg-type]
 
     def hand_out(self, claimed: Any, *, asked: float) -> dict[str, int]:
         return {}

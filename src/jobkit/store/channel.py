@@ -45,7 +45,7 @@ _BLOCK_AT_LEAST: Final = 0.01
 _INTERRUPT_LIVES: Final = 60
 _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at what other releases have parked."""
-_NO_PAST: Final = (0, 1, 0, b"0", b"")
+_NO_PAST: Final[tuple[Any, ...]] = (0, 1, 0, b"0", b"")
 
 
 class ClaimChannel:

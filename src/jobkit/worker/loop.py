@@ -195,7 +195,7 @@ class Finisher(Part):
         """Everything that is there; waits for the first."""
         pending = _Pending()
         get = self._dispatch.outbox.get_nowait
-        entry = self._first()
+        entry: Ending | Look | None = self._first()
         try:
             while True:
                 self._sort(entry, pending)
