@@ -12,7 +12,7 @@ RULES: Mapping[str, QueueRules] = {
     "b": QueueRules(keep_done=1, keep_dead=1),
 }
 RANKS = {"done": "finished", "dead": "failed", "gone": "canceled"}
-"""By what the jobs of each of RQ's registries are counted: finished ones by the registry, the others by a zset of ours."""
+"""By what the jobs of RQ's registries are counted: finished ones by the registry, the others by a zset of ours."""
 RANK_OF = {"finished": "done", "failed": "dead", "stopped": "dead", "canceled": "gone"}
 RELEASES = {"w1": "r1", "w2": "r1", "w3": "r2"}
 LEASE = 30_000
@@ -25,7 +25,7 @@ FINISHED, FAILED, STOPPED, RETRIED = 1, 2, 3, 4
 
 @attrs.define
 class ModelJob:
-    """One job. `token` is set while it is owned; `tried` names the claim under which it last began, `finished_by` the last.
+    """One job. `token` is set while it is owned; `tried` names the claim under which it last began.
 
     `is_offered`: it was parked for long enough that its offer to other releases is sure to be there still.
     """

@@ -26,11 +26,13 @@ from jobkit.worker.attempt import Attempt, Pipeline
 from jobkit.worker.commands import CommandListener, Heartbeat
 from jobkit.worker.dispatch import Dispatch
 from jobkit.worker.executors import LoopExecutor, ThreadExecutor
+from jobkit.worker.fetcher import Fetcher
+from jobkit.worker.finisher import Finisher
 from jobkit.worker.held import Held
 from jobkit.worker.hooks import Hooks
 from jobkit.worker.isolation import Isolation
 from jobkit.worker.lease import LeaseKeeper
-from jobkit.worker.loop import Fetcher, Finisher
+from jobkit.worker.leftovers import put_back
 from jobkit.worker.peek import Peeker
 from jobkit.worker.port import StorePort
 from jobkit.worker.release import release_of
@@ -355,7 +357,7 @@ class Worker:
         self._finisher.stop()
         self._finisher.join(max(LAST_CALLS, deadline - time.monotonic()) if not self._hurry.is_set() else LAST_CALLS)
         self._close(left)
-        self._put_back(left)
+        put_back(left, self._claims, own_process=self._own_process)
 
     def _withdraw(self) -> list[Attempt]:
         """The attempts that are still running: nothing of what they do from here on is recorded."""
@@ -382,20 +384,3 @@ class Worker:
             self._presence.death()
         except JobkitError as error:
             log.warning("could not unregister; the registration runs out by itself", extra={"error": str(error)})
-
-    def _put_back(self, left: list[Attempt]) -> None:
-        """Return what did not end, as the last call. In a host process what cannot be ended goes on: not returned."""
-        returned = [a for a in left if self._own_process or a.over]
-        if len(returned) < len(left):
-            log.warning(
-                "jobs go on in threads of this process; their leases run out and they run again elsewhere",
-                extra={"jobs": [a.claimed.id for a in left if a not in returned]},
-            )
-        if not returned:
-            return
-        try:
-            lost = self._claims.put_back([a.claimed for a in returned])
-        except JobkitError as error:
-            log.warning("unfinished jobs are left to rescue", extra={"jobs": len(returned), "error": str(error)})
-        else:
-            log.info("put back unfinished jobs", extra={"jobs": len(returned) - len(lost)})
