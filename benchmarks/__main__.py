@@ -21,6 +21,7 @@ PROGRAMS: Final = {
     "fence": ("fence", "interruptions that land outside of their attempt"),
 }
 """What is no row: its module, and what it does."""
+FILES: Final = ("--json", "--markdown")
 
 
 def listing() -> str:
@@ -39,7 +40,7 @@ def sizes_from(given: argparse.Namespace) -> Sizes:
 
 def parser(name: str) -> argparse.ArgumentParser:
     """Give the options of a measurement."""
-    made = argparse.ArgumentParser(prog=f"./dev bench {name}")
+    made = argparse.ArgumentParser(prog=f"./dev bench {name}", allow_abbrev=False)
     made.add_argument("--systems", help=f"separated by commas, of {', '.join(SYSTEMS)}; all that can run without")
     made.add_argument("--rounds", type=int, default=3)
     made.add_argument("--placement", choices=["unpinned", "pinned", "both"], default="unpinned")
@@ -55,6 +56,18 @@ def parser(name: str) -> argparse.ArgumentParser:
         many = {"nargs": "+", "type": int} if kind is tuple else {"type": kind}
         sizes.add_argument(f"--{field.name.replace('_', '-')}", help=f"{field.default}", **many)
     return made
+
+
+def without_files(arguments: list[str]) -> list[str]:
+    """Give the words of a command that matter to anybody else: where its files are does not."""
+    words = iter(arguments)
+    kept = []
+    for word in words:
+        if word in FILES:
+            next(words)
+        elif not word.startswith(tuple(f"{option}=" for option in FILES)):
+            kept.append(word)
+    return kept
 
 
 def measure(name: str, arguments: list[str]) -> None:
@@ -81,7 +94,7 @@ def measure(name: str, arguments: list[str]) -> None:
     if plan.absent():
         print(f"skipped: {', '.join(plan.absent())} (./dev bench peers makes their environments)", file=sys.stderr)
     try:
-        document = perform(plan, f"./dev bench {name} {shlex.join(arguments)}".strip(), options.json)
+        document = perform(plan, shlex.join(["./dev", "bench", name, *without_files(arguments)]), options.json)
     except NoServer as error:
         sys.exit(str(error))
     text = markdown(document)

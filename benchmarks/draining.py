@@ -1,9 +1,10 @@
 """One worker works off what waits: jobs a second from the first start to the last end, and what each job costs."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
-from benchmarks.processes import cpu_seconds, pss_bytes
+from benchmarks.processes import Worker, cpu_seconds, pss_bytes
 from benchmarks.stage import NONE, Env, Stage
 from benchmarks.systems import System
 
@@ -21,8 +22,15 @@ def drain(
     return work_off(stage, system, count, slots, env)
 
 
-def work_off(stage: Stage, system: System, count: int, slots: int, env: Env = NONE) -> dict[str, float]:
-    """Start a worker on what waits, until so many jobs ended.
+def work_off(
+    stage: Stage,
+    system: System,
+    count: int,
+    slots: int,
+    env: Env = NONE,
+    then: Callable[[Worker], dict[str, float]] = lambda _: {},
+) -> dict[str, float]:
+    """Start a worker on what waits, until so many jobs ended; `then` measures more with the same worker.
 
     CPU counts from when the first jobs were seen to `settle` seconds after the last, for the worker and all it started:
     its start is left out, late acknowledgements are in.
@@ -36,7 +44,8 @@ def work_off(stage: Stage, system: System, count: int, slots: int, env: Env = NO
         ended, pids = stage.done(), worker.pids()
         cpu, pss = cpu_seconds(pids), pss_bytes(pids)
         used = stage.server.counters().since(before)
-    records = sorted(stage.ran(), key=lambda each: each[2])[:count]
+        records = sorted(stage.ran(), key=lambda each: each[2])[:count]
+        more = then(worker)
     distinct = len({value for value, _, _ in records})
     took = records[-1][2] - min(start for _, start, _ in records)
     return {
@@ -49,6 +58,7 @@ def work_off(stage: Stage, system: System, count: int, slots: int, env: Env = NO
         "pss_mb": pss / 2**20,
         "processes": len(pids),
         "run_twice": count - distinct,
+        **more,
     }
 
 

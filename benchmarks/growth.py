@@ -1,10 +1,11 @@
 """The drain and the pick-up where there is a lot: ended jobs, waiting jobs, queues, bytes; beside a little of it."""
 
+from collections.abc import Callable
 from typing import Final
 
-from benchmarks.draining import drain, work_off
-from benchmarks.enqueueing import enqueue
-from benchmarks.latency import paced, pick_up
+from benchmarks.draining import work_off
+from benchmarks.latency import paced, warm
+from benchmarks.processes import Worker
 from benchmarks.stage import NONE, Env, Failed, Stage
 from benchmarks.systems import System
 
@@ -19,88 +20,84 @@ for i = 4, #ARGV do
   local content = redis.call('DUMP', key)
   if content then copies[#copies + 1] = {ARGV[i], content, math.max(0, redis.call('PTTL', key))} end
 end
-local scores = {}
-for i, index in ipairs(KEYS) do scores[i] = redis.call('ZSCORE', index, source) end
+local score = redis.call('ZSCORE', KEYS[1], source)
 for number = first, last do
   local id = source .. '-' .. number
   for _, copy in ipairs(copies) do redis.call('RESTORE', copy[1] .. id, copy[3], copy[2]) end
-  for i, index in ipairs(KEYS) do redis.call('ZADD', index, scores[i], id) end
+  redis.call('ZADD', KEYS[1], score, id)
 end
 return #copies
 """
 """Copies a finished job's keys under new ids, and enters them where the job is entered."""
 
 
-def beside(few: dict[str, float], many: dict[str, float]) -> dict[str, float]:
-    """Put both together: the figures with a lot, those with a little, and what is left of the speed."""
-    shared = ("per_s", "p50_ms", "p99_ms", "redis_cpu_per_10k", "reads", "enqueued_per_s")
-    made = {key: many[key] for key in shared if key in many}
-    made |= {f"few_{key}": few[key] for key in shared if key in few}
-    return made | {"kept": many["per_s"] / few["per_s"]}
+def growth(many: Callable[[Stage, System], dict[str, float]], stage: Stage, system: System) -> dict[str, float]:
+    """Measure with a little, then with a lot; tell both, and what is left of the speed."""
+    few = with_little(stage, system)
+    figures = many(stage, system)
+    compared = {f"few_{key}": few[key] for key in figures if key in few}
+    return figures | compared | {"kept": figures["per_s"] / few["per_s"]}
 
 
-def both(stage: Stage, system: System, env: Env = NONE) -> dict[str, float]:
-    """Drain, then pick up, on an empty server."""
-    sizes, slots = stage.sizes, system.slots(stage.sizes.slots)
-    drained = drain(stage, system, sizes.jobs, slots, env=env)
+def with_little(stage: Stage, system: System, env: Env = NONE) -> dict[str, float]:
+    """Measure on an empty server."""
     stage.fresh(system)
-    return drained | paced(stage, system, sizes.paced, slots, env)
+    return drain_and_pick_up(stage, system, env)
 
 
-def grow_retained(stage: Stage, system: System) -> dict[str, float]:
-    """Measure with ended jobs that are kept; a system that keeps a number of them has that number already."""
-    few = both(stage, system)
+def drain_and_pick_up(stage: Stage, system: System, env: Env = NONE) -> dict[str, float]:
+    """Drain, then pick up with the same worker, on the server as it is."""
+    sizes = stage.sizes
+    count = min(sizes.beside, system.most or sizes.beside)
+    stage.fill(system, count, env=env)
+
+    def then(worker: Worker) -> dict[str, float]:
+        return warm(stage, system, worker, sizes.paced, env)
+
+    return work_off(stage, system, count, system.slots(sizes.slots), env, then)
+
+
+def with_retained(stage: Stage, system: System) -> dict[str, float]:
+    """Measure with finished jobs that are kept; a system that keeps a number of them has that number already."""
     sizes, slots = stage.sizes, system.slots(stage.sizes.slots)
     env = {"BENCH_KEEP": str(sizes.grown)}
-    count = min(sizes.jobs, system.most or sizes.jobs)
     stage.fresh(system)
     stage.fill(system, SEED, env=env)
     work_off(stage, system, SEED, slots, env)
     clone(stage, system, sizes.grown - SEED)
-    stage.fill(system, count, env=env)
-    drained = work_off(stage, system, count, slots, env)
-    return beside(few, drained | paced(stage, system, sizes.paced, slots, env))
+    return drain_and_pick_up(stage, system, env)
 
 
 def clone(stage: Stage, system: System, count: int) -> None:
     """Copy a finished job. Raises Failed where there is none."""
     assert system.ended
     client = stage.server.client
-    found: list[bytes] = client.zrange(system.ended.indexes[0], 0, 0)  # type: ignore[assignment]
+    found: list[bytes] = client.zrange(system.ended.index, 0, 0)  # type: ignore[assignment]
     if not found:
-        raise Failed(f"no finished job in {system.ended.indexes[0]}")
+        raise Failed(f"no finished job in {system.ended.index}")
     script = client.register_script(CLONE)
     for first in range(0, count, CHUNK):
         last = min(count, first + CHUNK) - 1
-        if not script(list(system.ended.indexes), [found[0], first, last, *system.ended.prefixes]):
+        if not script([system.ended.index], [found[0], first, last, *system.ended.prefixes]):
             raise Failed(f"no keys of the finished job {found[0]!r}")
 
 
-def grow_waiting(stage: Stage, system: System) -> dict[str, float]:
-    """Measure with jobs that wait: a pick-up in another queue, enqueues, and a drain of the first of them."""
-    few = both(stage, system)
+def with_waiting(stage: Stage, system: System) -> dict[str, float]:
+    """Measure with jobs that wait: a pick-up in another queue, and a drain of the first of them."""
     sizes, slots = stage.sizes, system.slots(stage.sizes.slots)
-    count = min(sizes.jobs, system.most or sizes.jobs)
-    few["enqueued_per_s"] = enqueue(stage, system, count, "one")["per_s"]
+    count = min(sizes.beside, system.most or sizes.beside)
     stage.fresh(system)
     backlog = {"BENCH_QUEUE": "backlog"}
     stage.fill(system, sizes.grown, env=backlog)
     picked = paced(stage, system, sizes.paced, slots)
-    said = stage.produce(system, "one", count, base=sizes.grown, env=backlog)
-    drained = work_off(stage, system, count, slots, backlog)
-    return beside(few, drained | picked | {"enqueued_per_s": count / said["seconds"]})
+    return picked | work_off(stage, system, count, slots, backlog)
 
 
-def grow_queues(stage: Stage, system: System) -> dict[str, float]:
+def with_queues(stage: Stage, system: System) -> dict[str, float]:
     """Measure with many queues, each of which gets jobs in turn."""
-    return beside(both(stage, system), both(stage, system, {"BENCH_QUEUES": str(stage.sizes.queues)}))
+    return with_little(stage, system, {"BENCH_QUEUES": str(stage.sizes.queues)})
 
 
-def grow_payload(stage: Stage, system: System, note_bytes: int) -> dict[str, float]:
-    """Measure with heavy payloads, fewer of them."""
-    sizes, slots = stage.sizes, system.slots(stage.sizes.slots)
-    few = drain(stage, system, sizes.heavy, slots) | pick_up(stage, system, sizes.paced, slots)
-    env = {"BENCH_NOTE_BYTES": str(note_bytes)}
-    many = drain(stage, system, sizes.heavy, slots, env=env)
-    stage.fresh(system)
-    return beside(few, many | paced(stage, system, sizes.paced, slots, env))
+def with_payload(note_bytes: int, stage: Stage, system: System) -> dict[str, float]:
+    """Measure with heavy payloads."""
+    return with_little(stage, system, {"BENCH_NOTE_BYTES": str(note_bytes)})

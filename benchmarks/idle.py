@@ -15,9 +15,10 @@ from benchmarks.systems import System
 
 CALM: Final = 0.2
 """Cores that all workers may use together when they have started."""
+LOOK: Final = 0.5
+"""Seconds over which that is watched."""
 START: Final = 180.0
 """Seconds that they may take to start."""
-PUSHES: Final = 20
 APART: Final = 0.25
 """Seconds between two pushes."""
 
@@ -59,8 +60,8 @@ def await_calm(workers: list[Worker]) -> None:
     deadline = time.monotonic() + START
     while True:
         before = sum(run_seconds(pid) for worker in workers for pid in worker.pids())
-        time.sleep(1.0)
-        used = sum(run_seconds(pid) for worker in workers for pid in worker.pids()) - before
+        time.sleep(LOOK)
+        used = (sum(run_seconds(pid) for worker in workers for pid in worker.pids()) - before) / LOOK
         if ended := [worker for worker in workers if not worker.alive()]:
             raise Failed(f"{len(ended)} workers ended: {last(ended[0].told())}")
         if used < CALM:
@@ -87,15 +88,15 @@ def push(stage: Stage, system: System, workers: list[Worker], resting: dict[str,
     """Push a job now and then; give what a push costs beyond what they cost at rest."""
     stage.forget()
     before = Reading.take(stage, workers)
-    stage.produce(system, "paced", PUSHES, interval=APART)
-    stage.wait(workers[0], PUSHES)
+    stage.produce(system, "paced", stage.sizes.pushes, interval=APART)
+    stage.wait(workers[0], stage.sizes.pushes)
     after = Reading.take(stage, workers)
     took = after.at - before.at
     cpu = after.cpu - before.cpu - took * resting["workers_percent"] / 100
     wakeups = after.wakeups - before.wakeups - took * resting["wakeups_per_s"]
     return {
-        "push_cpu_ms": 1000 * cpu / PUSHES,
-        "push_wakeups": wakeups / PUSHES,
+        "push_cpu_ms": 1000 * cpu / stage.sizes.pushes,
+        "push_wakeups": wakeups / stage.sizes.pushes,
         "p50_ms": delays(stage)["p50_ms"],
     }
 

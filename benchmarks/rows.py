@@ -1,13 +1,14 @@
 """What is measured, by name: the workloads, and the rows that are read from them."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Literal
 
 import attrs
 
 from benchmarks.draining import drain, retained
 from benchmarks.enqueueing import enqueue
-from benchmarks.growth import grow_payload, grow_queues, grow_retained, grow_waiting
+from benchmarks.growth import growth, with_payload, with_queues, with_retained, with_waiting
 from benchmarks.idle import idle
 from benchmarks.latency import pick_up, plain
 from benchmarks.stage import Stage
@@ -42,16 +43,17 @@ class Row:
     """Where it always runs; None for where it is asked to."""
 
 
-def _all(allowed: Callable[[System], bool] = lambda _: True, *, twins: bool = False) -> tuple[str, ...]:
-    several = {name for name in SYSTEMS if name.endswith("2p")}
-    return tuple(name for name, each in SYSTEMS.items() if allowed(each) and (twins or name not in several))
+def _all(allowed: Callable[[System], bool] = lambda _: True, *, default_hashes: bool = False) -> tuple[str, ...]:
+    """All systems but those that only some rows are about."""
+    left_out = () if default_hashes else ("listpack64",)
+    return tuple(name for name, each in SYSTEMS.items() if allowed(each) and not name.endswith(("2p", *left_out)))
 
 
 def _producers(allowed: Callable[[System], bool] = lambda _: True) -> tuple[str, ...]:
     """One system of each client: variants differ in their workers only."""
-    clients: dict[tuple[str, str | None], str] = {}
-    for name in _all(allowed):
-        clients.setdefault((SYSTEMS[name].module, SYSTEMS[name].environment), name)
+    clients: dict[tuple[str, str | None, int | None], str] = {}
+    for name in _all(allowed, default_hashes=True):
+        clients.setdefault((SYSTEMS[name].module, SYSTEMS[name].environment, SYSTEMS[name].listpack), name)
     return tuple(clients.values())
 
 
@@ -106,7 +108,7 @@ def _idle(stage: Stage, system: System) -> dict[str, float]:
 
 
 def _heavy(which: int) -> Callable[[Stage, System], dict[str, float]]:
-    return lambda stage, system: grow_payload(stage, system, stage.sizes.note_bytes[which])
+    return lambda stage, system: with_payload(stage.sizes.note_bytes[which], stage, system)
 
 
 _GROWN: Final = ("jobkit-async", "jobkit-threads", "bullmq-node", "rq-simple")
@@ -115,7 +117,7 @@ _PAIRS: Final = ("jobkit-async", "jobkit-async-2p", "jobkit-threads", "jobkit-th
 WORKLOADS: Final = {
     each.name: each
     for each in (
-        Workload("drain", _drain, _all()),
+        Workload("drain", _drain, _all(default_hashes=True)),
         Workload("drain-50k", _drain_many, _all()),
         Workload("processes", _drain_many, _PAIRS),
         Workload("sleep", _sleep, _all()),
@@ -125,13 +127,13 @@ WORKLOADS: Final = {
         Workload("enqueue", _one, _producers()),
         Workload("enqueue-bulk", _bulk, _producers(lambda each: each.bulk)),
         Workload("enqueue-flight", _flight, _producers(lambda each: each.in_flight)),
-        Workload("finished", _retained, _all()),
+        Workload("finished", _retained, _all(default_hashes=True)),
         Workload("idle", _idle, ("jobkit-async", "jobkit-threads", "bullmq-node", "rq-simple")),
-        Workload("retained", grow_retained, _GROWN),
-        Workload("waiting", grow_waiting, _GROWN),
-        Workload("queues", grow_queues, tuple(name for name in _GROWN if SYSTEMS[name].many_queues)),
-        Workload("heavy", _heavy(0), _GROWN),
-        Workload("heavier", _heavy(1), _GROWN),
+        Workload("retained", partial(growth, with_retained), _GROWN),
+        Workload("waiting", partial(growth, with_waiting), _GROWN),
+        Workload("queues", partial(growth, with_queues), tuple(name for name in _GROWN if SYSTEMS[name].many_queues)),
+        Workload("heavy", partial(growth, _heavy(0)), _GROWN),
+        Workload("heavier", partial(growth, _heavy(1)), _GROWN),
     )
 }
 

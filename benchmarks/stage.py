@@ -14,7 +14,7 @@ import attrs
 from benchmarks.environments import ROOT
 from benchmarks.processes import Worker
 from benchmarks.servers import Server
-from benchmarks.systems import LISTPACK, System
+from benchmarks.systems import System
 
 RECORD: Final = struct.Struct("<ddd")
 LOOK: Final = 0.005
@@ -58,10 +58,12 @@ class Sizes:
     """Jobs that are retained, or wait, where growth is measured."""
     queues: int = 1000
     note_bytes: tuple[int, ...] = (10_000, 100_000)
-    heavy: int = 2000
-    """Jobs with heavy payloads."""
+    beside: int = 5000
+    """Jobs of the drains where growth is measured."""
     workers: int = 50
     idle_seconds: float = 10.0
+    pushes: int = 20
+    """Jobs that idle workers get."""
     settle: float = 0.4
     """Seconds from the last job to the last look at what it cost, so that late acknowledgements count."""
 
@@ -82,7 +84,7 @@ class Stage:
 
     def fresh(self, system: System, unix: bool = False) -> "Stage":  # noqa: FBT001, FBT002 - the stage of this run
         """Empty the server and the records; give the stage on the server's unix socket, if asked."""
-        self.server.empty(LISTPACK if system.module == "jobkit" else None)
+        self.server.empty(system.listpack)
         self.forget()
         return attrs.evolve(self, url=self.server.unix) if unix else self
 

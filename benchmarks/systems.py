@@ -16,9 +16,9 @@ LISTPACK: Final = 512
 
 @attrs.frozen
 class Ended:
-    """Where a system keeps ended jobs: the sorted sets that name them, and what its keys of one job begin with."""
+    """Where a system keeps finished jobs: the sorted set that names them, and what its keys of one job begin with."""
 
-    indexes: tuple[str, ...]
+    index: str
     prefixes: tuple[str, ...]
 
 
@@ -33,6 +33,8 @@ class System:
     """Which of the peers' environments it needs; None for the one that the benchmarks run in."""
     worker: tuple[str, ...] = ()
     """What the interpreter is given to run a worker, `{slots}` for how many jobs it runs at a time."""
+    listpack: int | None = None
+    """The server's `hash-max-listpack-value`; None for its default."""
     fixed_slots: bool = False
     """It runs one job at a time, whatever is asked."""
     bulk: bool = False
@@ -106,11 +108,12 @@ def _jobkit(variant: str, processes: int = 1) -> System:
         name=f"jobkit-{variant}" if processes == 1 else f"jobkit-{variant}-{processes}p",
         module="jobkit",
         worker=tuple(words if processes == 1 else [*words, "--processes", str(processes)]),
+        listpack=LISTPACK,
         bulk=True,
         own_env=(("BENCH_VARIANT", variant),),
         unix=True,
         many_queues=True,
-        ended=Ended(("rq:finished:bench", "rq:jk:done:bench"), ("rq:job:", "rq:results:")),
+        ended=Ended("rq:finished:bench", ("rq:job:", "rq:results:")),
     )
 
 
@@ -127,7 +130,7 @@ _RQ: Final = System(
     most=2000,
     unix=True,
     many_queues=True,
-    ended=Ended(("rq:finished:bench",), ("rq:job:", "rq:results:")),
+    ended=Ended("rq:finished:bench", ("rq:job:", "rq:results:")),
 )
 _ARQ: Final = System(
     name="arq", module="arq", environment="arq", worker=_run("arq", "tuned"), in_flight=True, most=5000
@@ -151,13 +154,14 @@ SYSTEMS: Final = {
         _jobkit("isolated"),
         _jobkit("async", 2),
         _jobkit("threads", 2),
+        attrs.evolve(_jobkit("async"), name="jobkit-async-listpack64", listpack=None),
         System(
             name="bullmq-node",
             module="bullmq",
             environment="bullmq-node",
             bulk=True,
             in_flight=True,
-            ended=Ended(("bull:bench:completed",), ("bull:bench:",)),
+            ended=Ended("bull:bench:completed", ("bull:bench:",)),
         ),
         System(
             name="bullmq-py",
