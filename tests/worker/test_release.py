@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+from datetime import date
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from jobkit import Job, Payload, processor
 from jobkit.processors import ProcessorRegistry, load_processors
@@ -75,3 +76,21 @@ def test_fields_without_a_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pay.payload, "model_json_schema", fails)
     found = load_processors([pay], entry_points=False)
     assert release_of(found) != release_of(found)
+
+
+def test_a_schema_that_is_no_json() -> None:
+    """What an application adds to its schemas may be anything: it keeps no worker from starting, and counts."""
+
+    def release(example: object) -> str:
+        class Told(Payload, name="told", queue="q"):
+            model_config = ConfigDict(json_schema_extra={"example": example})  # type: ignore[dict-item]
+
+        @processor(Told)
+        def tell(_: Job[Told]) -> None:
+            """Nothing is told."""
+
+        return release_of(load_processors([tell], entry_points=False))
+
+    day = date(2026, 1, 1)
+    assert release(day) == release(day) != release(date(2026, 1, 2))
+    assert release({1: day, "one": day})  # keys that cannot be sorted

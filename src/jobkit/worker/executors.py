@@ -178,6 +178,9 @@ class ThreadExecutor:
             if retired:
                 self._retire(following)
                 return
+            if following is not None and self._ready:  # those were handed out before it
+                self._ready.append(following)
+                following = None
             del attempt, outcome  # a waiting thread holds no job
         with self._gate:
             self._threads.discard(threading.current_thread())

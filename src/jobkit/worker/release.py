@@ -21,7 +21,7 @@ def release_of(registry: ProcessorRegistry) -> str:
     Two that share it park the same jobs. Where a payload's fields cannot be told, each process is a release of its own.
     """
     known = [[each.names, kind(each.payload).version, _fields(each.payload)] for each in registry.processors()]
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:12]
 
 
 class _Quiet(GenerateJsonSchema):
@@ -30,8 +30,9 @@ class _Quiet(GenerateJsonSchema):
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - pydantic's attribute
 
 
-def _fields(payload: Any) -> object:
+def _fields(payload: Any) -> str:
     try:
-        return payload.model_json_schema(schema_generator=_Quiet)
+        schema = payload.model_json_schema(schema_generator=_Quiet)
+        return json.dumps(schema, sort_keys=True, default=repr)  # what the application adds may be no JSON
     except Exception:  # noqa: BLE001 - a type that has no such schema, or code of the application's own that makes it
         return os.urandom(8).hex()
