@@ -10,7 +10,7 @@ from jobkit.soak.audit import Audit, Record
 from jobkit.soak.effects import Effect, Effects
 from tests.store.world import World
 
-GOOD = Record(id="j", state="finished", epoch=2, token=None, done="t2", error=None, finishes=[(2, "t2")])
+GOOD = Record(id="j", state="finished", epoch=2, token="t2", error=None, finishes=[(2, "t2")])  # noqa: S106 - a claim's
 
 
 def ran(epoch: int, begin: float, end: float = 0.0, *, job: str = "j", pid: int = 7) -> Effect:
@@ -85,11 +85,12 @@ def test_run_twice() -> None:
     "record",
     [
         attrs.evolve(GOOD, finishes=[(2, "t2"), (2, "t2")]),
-        attrs.evolve(GOOD, finishes=[(1, "t1")], done="t1"),
+        attrs.evolve(GOOD, finishes=[]),
+        attrs.evolve(GOOD, finishes=[(1, "t1")], token="t1"),  # noqa: S106
         attrs.evolve(GOOD, finishes=[(2, "t1")]),
-        attrs.evolve(GOOD, token="t2"),  # noqa: S106 - a claim's
+        attrs.evolve(GOOD, token=None),
     ],
-    ids=["finished twice", "by an earlier claim", "by another token", "still owned"],
+    ids=["finished twice", "by no claim", "by an earlier claim", "by another token", "by one that ended otherwise"],
 )
 def test_wrongly_owned(record: Record) -> None:
     """A record that was not made once, by the last claim, is told."""

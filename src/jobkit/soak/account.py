@@ -165,12 +165,12 @@ calls met the outage as well."""
 
 
 def _owned(record: Record, effects: Effects) -> bool:
-    """One finish, by the token that ended it, with the result of the last claim, whose run had its effect."""
-    if len(record.finishes) != 1 or record.token is not None:
+    """One finish, by the token of the last claim, with the result of that claim, whose run had its effect."""
+    if len(record.finishes) != 1:
         return False
     epoch, token = record.finishes[0]
     ran = any(run.epoch == epoch for run in effects.ends.get(record.id, ()))
-    return ran and token == record.done and epoch == record.epoch
+    return ran and token == record.token and epoch == record.epoch
 
 
 def _restarts(kills: Sequence[Kill], begins: Mapping[str, Sequence[Effect]]) -> Iterable[float]:

@@ -23,13 +23,15 @@ FINISHED: Final = 1
 
 @attrs.frozen(kw_only=True)
 class Record:
-    """A job as Redis holds it. `finishes` are the (epoch, token) of its entries that say it finished."""
+    """A job as Redis holds it: the last claim's epoch and token, which a finish leaves there; failures take the token.
+
+    `finishes` are the (epoch, token) of its entries that say it finished.
+    """
 
     id: str
     state: str
     epoch: int
     token: str | None
-    done: str | None
     error: str | None
     finishes: list[tuple[int, str]]
 
@@ -63,10 +65,10 @@ class Audit:
         for start in range(0, len(ids), _CHUNK):
             part = ids[start : start + _CHUNK]
             fields = self._pipeline(
-                [("HMGET", keys.job(each), "status", "jk_epoch", "jk_token", "jk_done", "jk_error") for each in part]
+                [("HMGET", keys.job(each), "status", "jk_epoch", "jk_token", "jk_error") for each in part]
             )
             streams = self._pipeline([("XRANGE", keys.results(each), "-", "+") for each in part])
-            for job_id, (status, epoch, token, done, error), rows in zip(part, fields, streams, strict=True):
+            for job_id, (status, epoch, token, error), rows in zip(part, fields, streams, strict=True):
                 if status is None:
                     continue
                 yield Record(
@@ -74,7 +76,6 @@ class Audit:
                     state=status.decode(),
                     epoch=int(epoch or 0),
                     token=_text(token),
-                    done=_text(done),
                     error=_text(error),
                     finishes=list(_finishes(rows)),
                 )
