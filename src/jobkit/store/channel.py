@@ -12,6 +12,7 @@ import base64
 import itertools
 import math
 import os
+import socket
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -19,6 +20,7 @@ from redis.exceptions import (
     BusyLoadingError,
     NoScriptError,
     ReadOnlyError,
+    RedisError,
     ResponseError,
 )
 from redis.exceptions import (
@@ -33,6 +35,7 @@ from jobkit.store.operations import blocks, bookkeep, record
 from jobkit.store.records import Batch, Claimed, Finished, QueueRules
 from jobkit.store.scripting import Script, script
 from jobkit.store.terms import read_terms
+from jobkit.store.packing import pack
 from jobkit.store.trouble import explain, refusal
 
 if TYPE_CHECKING:
@@ -113,22 +116,7 @@ class ClaimChannel:
         it could not be sent. After an error the batch may be given again: a finish that was recorded answers as it did.
         """
         self._repeat_unanswered()
-        queues = [follow.queue for done in finished for follow in done.follow_ups]
-        names, place = self._names, self._place
-        if not place.keys() >= set(queues):
-            names, place = blocks(self._store.keys, [*self._queues, *queues])
-            names = [*names, self._names[-1]]
-        args = self._arguments({} if self._owed is not None else wants)
-        args.append(len(finished))
-        encode = base64.b64encode
-        for done in finished:
-            keep = self._rules[done.queue].keep_done
-            value = encode(done.value) if done.value and done.value != b"null" else b""
-            follow_ups = done.follow_ups
-            args += (place[done.queue], done.id, done.token, value, done.started, done.ended, keep)
-            args += ("" if done.terms is None else done.terms.of_finish(), len(follow_ups))
-            for follow in follow_ups:
-                args += record(follow, place[follow.queue])
+        names, args = self._words_of(finished, {} if self._owed is not None else wants)
         faults: list[BaseException] = []
         self._meanwhile = None if meanwhile is None else _guarded(meanwhile, faults)
         try:
@@ -139,6 +127,66 @@ class ClaimChannel:
             self._owed = batch
             raise faults[0]
         return batch
+
+    def connect(self) -> socket.socket | None:
+        """Connect, for a loop that makes the calls itself; None where a loop cannot take the socket over (TLS).
+
+        Raises StoreUnavailable or UnsuitableServer.
+        """
+        self.close()
+        connection = self._store.make_connection()
+        try:
+            connection.connect()
+        except (RedisError, OSError) as error:
+            raise explain(error, "connecting") from error
+        self._connection = connection
+        sock = connection._sock  # noqa: SLF001 - redis-py has no other way to it
+        if type(sock) is not socket.socket:
+            self.close()
+            return None
+        sock.setblocking(False)
+        return sock
+
+    def begin(self, finished: Sequence[Finished], wants: Mapping[str, int]) -> bytes:
+        """The bytes of an `advance` for who sends them; its answer goes to `complete`, or, unheard, to `settle`."""
+        if self._unanswered is not None or self._owed is not None:
+            raise RuntimeError("channel: expected one call at a time; settle() the one that was not answered")
+        script_ = script("advance")
+        names, args = self._words_of(finished, wants)
+        self._unanswered = (script_, names, args)
+        return pack(("EVALSHA", script_.sha, len(names), *names, *args))
+
+    def complete(self, reply: Any) -> Batch:
+        """What the answer to `begin` says."""
+        if self._unanswered is None:
+            raise RuntimeError("channel: expected an answer to a call, and none was made")
+        name = self._unanswered[2][2]
+        self._unanswered = None
+        return self._batch(name, reply)
+
+    def settle(self) -> Batch:
+        """The answer to a call that was not answered, by making it again. Raises as `claim` does."""
+        self._repeat_unanswered()
+        return self._with_owed(Batch([], [], None))
+
+    def _words_of(self, finished: Sequence[Finished], wants: Mapping[str, int]) -> tuple[Sequence[str], list[Any]]:
+        queues = [follow.queue for done in finished for follow in done.follow_ups]
+        names, place = self._names, self._place
+        if not place.keys() >= set(queues):
+            names, place = blocks(self._store.keys, [*self._queues, *queues])
+            names = [*names, self._names[-1]]
+        args = self._arguments(wants)
+        args.append(len(finished))
+        encode = base64.b64encode
+        for done in finished:
+            keep = self._rules[done.queue].keep_done
+            value = encode(done.value) if done.value and done.value != b"null" else b""
+            follow_ups = done.follow_ups
+            args += (place[done.queue], done.id, done.token, value, done.started, done.ended, keep)
+            args += ("" if done.terms is None else done.terms.of_finish(), len(follow_ups))
+            for follow in follow_ups:
+                args += record(follow, place[follow.queue])
+        return names, args
 
     def interrupt(self) -> None:
         """Wake a `claim` that waits, from any thread. It claims as it would have: give back what is not wanted."""
@@ -201,7 +249,7 @@ class ClaimChannel:
             self._connection.connect()
         connection = self._connection
         call = ("EVALSHA", script_.sha, len(names), *names, *args)
-        connection.send_packed_command(connection.pack_commands([first, call] if first else [call]))
+        connection.send_packed_command([pack(first) + pack(call)] if first else [pack(call)])
         work, self._meanwhile = self._meanwhile, None
         if work is not None:
             work()

@@ -21,14 +21,16 @@ from jobkit.worker.verdicts import next_delay
 from jobkit.worker.watchdog import stack_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from jobkit.store.channel import ClaimChannel
     from jobkit.store.claims import Claims
-    from jobkit.store.records import Claimed
+    from jobkit.store.records import Batch, Claimed
     from jobkit.worker.ahead import GiveBack
     from jobkit.worker.attempt import Pipeline
     from jobkit.worker.executors import Executor, ThreadExecutor
     from jobkit.worker.held import Held
+    from jobkit.worker.lanes import Lanes
     from jobkit.worker.lease import LeaseKeeper
     from jobkit.worker.outcomes import Outcome
     from jobkit.worker.watchdog import Watchdog
@@ -57,12 +59,33 @@ class Freed:
     attempt: Attempt
 
 
+@attrs.frozen
+class Brought:
+    """What a call brought and nobody has begun yet; its slots are taken until then. No batch: nothing could be sent."""
+
+    asked: float
+    wants: Mapping[str, int]
+    finished: Sequence[Attempt]
+    batch: Batch | None
+
+
+@attrs.frozen
+class Unanswered:
+    """A lane's call whose answer did not come, with what it finished and claimed for; `reopen` is called in the end."""
+
+    channel: ClaimChannel
+    asked: float
+    wants: Mapping[str, int]
+    finished: Sequence[Attempt]
+    reopen: Callable[[], None]
+
+
 @attrs.frozen(slots=True)
 class Look:
     """Attempts were submitted that no thread may have begun: see to them."""
 
 
-Ending = Attempt | GivenUp | Freed
+Ending = Attempt | GivenUp | Freed | Brought | Unanswered
 
 
 class Dispatch:
@@ -78,6 +101,7 @@ class Dispatch:
         self.watchdog: Watchdog
         self.keeper: LeaseKeeper
         self.give_back: GiveBack
+        self.lanes: Lanes | None = None
         self.pace = Pace(capacity)
         self._permits = Permits(capacity)
         self._pipeline = pipeline
@@ -131,7 +155,10 @@ class Dispatch:
 
     def ended(self, attempt: Attempt, outcome: Outcome) -> Attempt | None:
         """An executor's attempt is over; called in the thread that ran it. The one to run next in its place."""
-        self.outbox.put(attempt if attempt.decide(outcome) else Freed(attempt))
+        if not attempt.decide(outcome):
+            self.outbox.put(Freed(attempt))
+        elif self.lanes is None or not attempt.is_async or not self.lanes.take(attempt):
+            self.outbox.put(attempt)
         following = self._permits.pass_on(attempt.claimed.queue)
         if following is not None and self._executor(following) is not self._executor(attempt):
             self._start([following])

@@ -231,7 +231,15 @@ class LoopExecutor:
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
         """Begin these as tasks."""
-        self._running().call_soon_threadsafe(self._begin, attempts)
+        if threading.current_thread() is self._thread:
+            self._begin(attempts)
+        else:
+            self._running().call_soon_threadsafe(self._begin, attempts)
+
+    def post(self, call: Callable[[], object]) -> None:
+        """Call it on the loop, soon; from any thread. Not any more once the loop is closed."""
+        with contextlib.suppress(RuntimeError):
+            self._running().call_soon_threadsafe(call)
 
     def cancel(self) -> None:
         """Cancel what runs, and wait a moment for its end: what the container holds is closed next."""

@@ -13,7 +13,7 @@ import attrs
 from jobkit.errors import StoreFull, StoreUnavailable
 from jobkit.store.records import Finished
 from jobkit.worker.attempt import Attempt
-from jobkit.worker.dispatch import Freed, GivenUp, Look
+from jobkit.worker.dispatch import Brought, Freed, GivenUp, Look, Unanswered
 from jobkit.worker.outcomes import Completed, Dropped, Ended, Failed, Snoozed
 from jobkit.worker.parts import Part
 from jobkit.worker.patience import Patience
@@ -51,16 +51,6 @@ class _Pending:
     last: bool = False
 
 
-@attrs.define
-class _Brought:
-    """What a call brought and nobody has begun yet; its slots are taken until then."""
-
-    asked: float
-    wants: Mapping[str, int]
-    finished: Sequence[Attempt]
-    batch: Batch | None
-
-
 class Finisher(Part):
     """Records how attempts ended and claims for the slots they free, in one call a batch.
 
@@ -91,7 +81,7 @@ class Finisher(Part):
         self._on_stuck = on_stuck
         self._patience = Patience()
         self._stuck: set[int] = set()
-        self._brought: _Brought | None = None
+        self._brought: Brought | None = None
         # Half of what is held at most (as many again may be claimed ahead): the other half runs meanwhile.
         self._most = min(BATCH, max(SMALL, slots.total))
 
@@ -163,6 +153,10 @@ class Finisher(Part):
                 self._slots.mark_stuck(-1)
                 log.warning("a given-up attempt has ended; its slot is free", extra=entry.attempt.log_fields())
             pending.freed[entry.attempt.claimed.queue] += 1
+        elif isinstance(entry, Brought):
+            self.begin(entry)
+        elif isinstance(entry, Unanswered):
+            self._settle(entry)
         elif entry is None:
             pending.last = True
 
@@ -173,13 +167,16 @@ class Finisher(Part):
         self._hand_out()  # where nothing could be sent
         if batch is not None:
             self._dispatch.pace.record(pending.freed, asked, time.monotonic())
-        self._brought = _Brought(asked, wants, pending.finished, batch)
+        self._brought = Brought(asked, wants, pending.finished, batch)
 
     def _hand_out(self) -> None:
         """Begin what the last call brought: while the next one is under way, or at once when there is none to send."""
         brought, self._brought = self._brought, None
-        if brought is None:
-            return
+        if brought is not None:
+            self.begin(brought)
+
+    def begin(self, brought: Brought) -> None:
+        """Begin what a call brought, and tell how what it finished ended; from any thread."""
         rest = Counter(brought.wants)
         if brought.batch is not None:
             self._held.forget(a.claimed.token for a in brought.finished)
@@ -188,6 +185,27 @@ class Finisher(Part):
         if rest:
             self._slots.release(rest, unheard=self._on_freed)
 
+    def _settle(self, entry: Unanswered) -> None:
+        """Get the answer to a lane's call; it is kept, and asked for again, as long as it takes."""
+        batch: Batch | None = None
+        while True:
+            try:
+                batch = entry.channel.settle()
+            except (StoreUnavailable, StoreFull) as error:
+                if self._away(error):
+                    break
+            except Exception:
+                log.exception("a batch cannot be recorded; trying one by one")
+                for attempt in entry.finished:
+                    self._one_by_one(attempt)
+                break
+            else:
+                self._back()
+                break
+        entry.channel.close()
+        self.begin(Brought(entry.asked, entry.wants, entry.finished, batch))
+        entry.reopen()
+
     def _finish_and_claim(self, pending: _Pending, slots: Mapping[str, int]) -> Batch | None:
         while True:
             live = [a for a in pending.finished if not a.dropped]
@@ -195,7 +213,7 @@ class Finisher(Part):
             if not live and not wants:
                 return None
             try:
-                batch = self._channel.advance([_finished(a) for a in live], wants, meanwhile=self._hand_out)
+                batch = self._channel.advance([as_finished(a) for a in live], wants, meanwhile=self._hand_out)
             except (StoreUnavailable, StoreFull) as error:
                 self._hand_out()
                 if self._away(error):
@@ -225,6 +243,7 @@ class Finisher(Part):
         for attempt in finished:
             if attempt.claimed.token in lost:
                 log.warning("lost the claim of a job before its result was recorded", extra=attempt.log_fields())
+                attempt.part()
                 continue
             if attempt.ended - attempt.started > SLOW:
                 log.info("job finished", extra=attempt.log_fields())
@@ -232,6 +251,7 @@ class Finisher(Part):
                 log.debug("job finished", extra=attempt.log_fields())
             if attempt.job is not None and attempt.result is not None:
                 self._hooks.completed(attempt.job, attempt.result)
+            attempt.part()
 
     def _record(self, attempt: Attempt, outcome: Outcome) -> None:
         kept = self._try(attempt, outcome)
@@ -251,6 +271,7 @@ class Finisher(Part):
             log.info("job put off", extra={**attempt.log_fields(), "reason": outcome.reason, "delay_s": outcome.delay})
         elif isinstance(outcome, Ended):
             log.info("job ended", extra={**attempt.log_fields(), "state": outcome.state, "reason": outcome.reason})
+        attempt.part()
 
     def _try(self, attempt: Attempt, outcome: Outcome) -> bool:
         """Record it, as often as it takes; False when the claim was lost."""
@@ -302,7 +323,8 @@ class Finisher(Part):
         self._patience.reset()
 
 
-def _finished(attempt: Attempt) -> Finished:
+def as_finished(attempt: Attempt) -> Finished:
+    """A completed attempt as the store records it."""
     claimed, outcome = attempt.claimed, attempt.outcome
     if not isinstance(outcome, Completed):
         raise TypeError(f"expected a completed attempt, got {outcome!r}")

@@ -32,6 +32,7 @@ from jobkit.worker.held import Held
 from jobkit.worker.hooks import Hooks
 from jobkit.worker.isolation import Isolation
 from jobkit.worker.lease import LeaseKeeper
+from jobkit.worker.lanes import Lanes
 from jobkit.worker.leftovers import put_back
 from jobkit.worker.peek import Peeker
 from jobkit.worker.port import StorePort
@@ -292,6 +293,15 @@ class Worker:
             on_stuck=self._stuck,
             on_crash=crashed,
         )
+        self._lanes = Lanes(
+            claims,
+            self._slots,
+            dispatch,
+            self._finisher,
+            self._loop,
+            timeout=self._store.socket_timeout,
+            late=self._settings.lease / 3,
+        )
         self._helpers: list[Part] = [
             self._hooks,
             self._watchdog,
@@ -312,6 +322,9 @@ class Worker:
         self._pipeline.routes = routes
         if here and routes.any_async and not self._resources.needs_loop:
             self._loop.start()
+        if here and routes.any_async:
+            self._dispatch.lanes = self._lanes
+            self._lanes.start()
         self._threads.start()
         self._isolation.start()
         self._sweeps.publish(self._claims.rules)
@@ -354,6 +367,7 @@ class Worker:
         self._fetcher.stop()
         self._slots.wait_idle(self._settings.shutdown_timeout, until=self._hurry.is_set)
         left = self._withdraw()
+        self._lanes.flush()
         self._finisher.stop()
         self._finisher.join(max(LAST_CALLS, deadline - time.monotonic()) if not self._hurry.is_set() else LAST_CALLS)
         self._close(left)
@@ -374,6 +388,7 @@ class Worker:
         end = time.monotonic() + LAST_CALLS
         for part in (self._fetcher, *self._helpers):
             part.join(max(0.0, end - time.monotonic()))
+        self._lanes.stop()
         self._loop.cancel()
         self._resources.close_within(LAST_CALLS)
         self._pipeline.vanilla.close()
