@@ -48,7 +48,8 @@ _BLOCK_AT_LEAST: Final = 0.01
 _INTERRUPT_LIVES: Final = 60
 _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at what other releases have parked."""
-_NO_PAST: Final[tuple[Any, ...]] = (0, 1, 0, b"0", b"")
+_SHORT: Final = 6
+"""The length of a job's first claim in a reply (scripts/claim.lua)."""
 
 
 class ClaimChannel:
@@ -275,8 +276,25 @@ class ClaimChannel:
         )
 
     def _claimed(self, name: str, row: Sequence[Any]) -> Claimed:
-        place, n, job_id, data, extra, timeout, *past = row
-        failed, epoch, rescues, parked, terms = past or _NO_PAST
+        if len(row) == _SHORT:
+            place, n, job_id, data, extra, timeout = row
+            try:
+                limit: float | None = int(timeout)
+            except ValueError:
+                limit = _seconds(timeout)
+            return Claimed(
+                self._queues[place - 1],
+                job_id.decode(errors=UNDECODABLE),
+                f"{name}-{n}",
+                data,
+                extra,
+                limit or None,
+                0,
+                1,
+                0,
+                0,
+            )
+        place, n, job_id, data, extra, timeout, failed, epoch, rescues, parked, terms = row
         return Claimed(
             self._queues[place - 1],
             job_id.decode(errors=UNDECODABLE),

@@ -13,7 +13,7 @@ import json
 import re
 import zlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
@@ -31,8 +31,7 @@ _VERSION_DIGITS: Final = 10
 _NAME: Final = re.compile(r"[^\"\\\x00-\x1f]+")
 
 
-@attrs.frozen
-class JobData:
+class JobData(NamedTuple):
     """What a jobkit job carries; `payload` is JSON."""
 
     name: str
@@ -84,19 +83,24 @@ def unpack_data(data: bytes) -> JobData | VanillaCall:
     """
     text = inflate(data)
     if text.startswith(_HEAD) and text.endswith(_TAIL):
-        name, _, rest = text[len(_HEAD) : -len(_TAIL)].partition(b'",')
-        version, _, payload = rest.partition(b",")
-        if version.isdigit() and len(version) < _VERSION_DIGITS and payload and _is_name(name):
-            return JobData(name.decode(), int(version), payload)
+        cut = text.find(b",", text.find(b'",', len(_HEAD)) + 2) + 1
+        opening = _read_opening(text[:cut]) if 0 < cut < len(text) - len(_TAIL) else None
+        if opening is not None:
+            return JobData(*opening, text[cut : -len(_TAIL)])
     return _unpack_slowly(text)
 
 
-def _is_name(name: bytes) -> bool:
-    """Whether the bytes are a name that JSON holds as it stands."""
+@functools.lru_cache(maxsize=1024)
+def _read_opening(opening: bytes) -> tuple[str, int] | None:
+    """Name and version of what `_opening` wrote; None where it is not that."""
+    name, _, version = opening[len(_HEAD) : -1].partition(b'",')
+    if not (version.isdigit() and len(version) < _VERSION_DIGITS):
+        return None
     try:
-        return _NAME.fullmatch(name.decode()) is not None
+        text = name.decode()
     except UnicodeDecodeError:
-        return False
+        return None
+    return (text, int(version)) if _NAME.fullmatch(text) else None
 
 
 def inflate(data: bytes) -> bytes:

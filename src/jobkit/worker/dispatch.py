@@ -6,7 +6,6 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -21,7 +20,7 @@ from jobkit.worker.verdicts import next_delay
 from jobkit.worker.watchdog import stack_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from jobkit.store.channel import ClaimChannel
     from jobkit.store.claims import Claims
@@ -121,17 +120,17 @@ class Dispatch:
         """Begin nothing any more: what is claimed from here on is put back."""
         self._closed.set()
 
-    def hand_out(self, claimed: Sequence[Claimed], *, asked: float) -> Counter[str]:
+    def hand_out(self, claimed: Sequence[Claimed], *, asked: float) -> Mapping[str, int]:
         """Begin these attempts; the number of busy slots of each queue.
 
         `asked` is the monotonic time of the call that claimed them: an answer that took long (an outage, a stopped
         process) is checked against the leases before anything runs.
         """
         if not claimed:
-            return Counter()
+            return {}
         if self.closed:
             self._return(claimed)
-            return Counter()
+            return {}
         if time.monotonic() - asked > self._lease / 3:
             claimed = self._still_ours(claimed)
         attempts = [self._read(each) for each in claimed]
@@ -151,7 +150,7 @@ class Dispatch:
             if self._closed.is_set():  # since the look above
                 self.return_unbegun()
         self.watchdog.watch(ready)
-        return Counter(each.queue for each in claimed)
+        return tally(claimed)
 
     def ended(self, attempt: Attempt, outcome: Outcome) -> Attempt | None:
         """An executor's attempt is over; called in the thread that ran it. The one to run next in its place."""
@@ -259,6 +258,14 @@ class Dispatch:
             self._claims.put_back(claimed)
         except JobkitError as error:
             log.warning("jobs that did not begin are left to rescue", extra={"jobs": len(claimed), "error": str(error)})
+
+
+def tally(claims: Iterable[Claimed]) -> dict[str, int]:
+    """How many there are of each queue. A Counter takes five times as long, which shows with short jobs."""
+    counts: dict[str, int] = {}
+    for each in claims:
+        counts[each.queue] = counts.get(each.queue, 0) + 1
+    return counts
 
 
 def _patience(suspect: Attempt) -> float:

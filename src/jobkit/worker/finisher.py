@@ -177,11 +177,12 @@ class Finisher(Part):
 
     def begin(self, brought: Brought) -> None:
         """Begin what a call brought, and tell how what it finished ended; from any thread."""
-        rest = Counter(brought.wants)
+        begun: Mapping[str, int] = {}
         if brought.batch is not None:
-            self._held.forget(a.claimed.token for a in brought.finished)
-            rest -= self._dispatch.hand_out(brought.batch.claimed, asked=brought.asked)
-            self._told(brought.finished, set(brought.batch.lost))
+            self._held.forget([a.claimed.token for a in brought.finished])
+            begun = self._dispatch.hand_out(brought.batch.claimed, asked=brought.asked)
+            self._told(brought.finished, brought.batch.lost)
+        rest = {queue: n - begun.get(queue, 0) for queue, n in brought.wants.items() if n > begun.get(queue, 0)}
         if rest:
             self._slots.release(rest, unheard=self._on_freed)
 
@@ -237,11 +238,11 @@ class Finisher(Part):
         batch = self._finish_and_claim(alone, {})
         if batch is not None:
             self._held.forget(a.claimed.token for a in alone.finished)
-            self._told(alone.finished, set(batch.lost))
+            self._told(alone.finished, batch.lost)
 
-    def _told(self, finished: Sequence[Attempt], lost: set[str]) -> None:
+    def _told(self, finished: Sequence[Attempt], lost: Sequence[str]) -> None:
         for attempt in finished:
-            if attempt.claimed.token in lost:
+            if lost and attempt.claimed.token in lost:
                 log.warning("lost the claim of a job before its result was recorded", extra=attempt.log_fields())
                 attempt.part()
                 continue
