@@ -35,8 +35,8 @@ from jobkit.store.operations import blocks, bookkeep, record
 from jobkit.store.records import Batch, Claimed, Finished, QueueRules
 from jobkit.store.scripting import Script, script
 from jobkit.store.terms import read_terms
-from jobkit.store.packing import pack
 from jobkit.store.trouble import explain, refusal
+from jobkit.store.wire import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -145,7 +145,7 @@ class ClaimChannel:
         if type(sock) is not socket.socket:
             self.close()
             return None
-        sock.setblocking(False)
+        sock.settimeout(0)
         return sock
 
     def begin(self, finished: Sequence[Finished], wants: Mapping[str, int]) -> bytes:

@@ -1,28 +1,24 @@
 """A numbered caller on an event loop: its calls are sent and their answers read without a thread being woken.
 
-Waking a thread for each batch costs more than running a batch of short jobs, so attempts that end on a loop are recorded
-from there. A lane only does the plain case: one call under way, on a connection that works. Whatever else happens (the
-connection breaks, the answer is an error or late) ends the lane, and the channel is handed to a thread, which repeats the
-unanswered call as any channel does. Then the lane may be opened again.
+Waking a thread for each batch costs more than running a batch of short jobs, so attempts that end on a loop are
+recorded from there. A lane only does the plain case: one call under way, on a connection that works. Whatever else
+happens (the connection breaks, the answer is an error or late) ends the lane, and the channel is handed to a thread,
+which repeats the unanswered call as any channel does. Then the lane may be opened again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import time
 from typing import TYPE_CHECKING, Any
+
+from jobkit.store.wire import ReplyError, make_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from jobkit.store.channel import ClaimChannel
     from jobkit.store.records import Batch, Finished
-
-
-def is_possible() -> bool:
-    """Whether lanes can be: they read with hiredis, which the extra `fast` installs."""
-    return importlib.util.find_spec("hiredis") is not None
 
 
 class Lane(asyncio.Protocol):
@@ -32,7 +28,7 @@ class Lane(asyncio.Protocol):
         channel: whose calls these are. Nobody else may use it until `on_broken` was called.
         timeout: seconds that an answer may take; call `check` now and then.
         on_answer: called with the lane and what a call brought.
-        on_broken: called with the lane once it is of no use; `busy` says whether a call was left unanswered.
+        on_broken: called with the lane once it is of no use.
 
     """
 
@@ -44,8 +40,6 @@ class Lane(asyncio.Protocol):
         on_answer: Callable[[Lane, Batch], None],
         on_broken: Callable[[Lane], None],
     ) -> None:
-        import hiredis
-
         self.channel = channel
         self.busy = False
         self._timeout = timeout
@@ -53,17 +47,18 @@ class Lane(asyncio.Protocol):
         self._on_broken = on_broken
         self._transport: Any = None
         self._sent = 0.0
-        self._make_reader: Callable[[], Any] = hiredis.Reader
-        self._error: type[Exception] = hiredis.ReplyError
         self._reader: Any = None
 
     async def open(self) -> bool:
-        """Connect; False where the connection is not of a kind that a loop can take over (TLS)."""
+        """Connect; False where lanes cannot be: over TLS, and without hiredis.
+
+        Raises StoreUnavailable or UnsuitableServer.
+        """
         loop = asyncio.get_running_loop()
-        sock = await loop.run_in_executor(None, self.channel.connect)
-        if sock is None:
+        sock = await loop.run_in_executor(None, self.channel.connect) if make_reader is not None else None
+        if make_reader is None or sock is None:
             return False
-        self._reader = self._make_reader()
+        self._reader = make_reader()
         self.busy = False
         await loop.create_connection(lambda: self, sock=sock)
         return True
@@ -101,7 +96,7 @@ class Lane(asyncio.Protocol):
         reply = self._reader.gets()
         if reply is False:
             return
-        if isinstance(reply, self._error) or not self.busy:
+        if isinstance(reply, ReplyError) or not self.busy:
             self._break()
             return
         self.busy = False

@@ -153,7 +153,11 @@ class Finisher(Part):
                 self._slots.mark_stuck(-1)
                 log.warning("a given-up attempt has ended; its slot is free", extra=entry.attempt.log_fields())
             pending.freed[entry.attempt.claimed.queue] += 1
-        elif isinstance(entry, Brought):
+        else:
+            self._take_over(entry, pending)
+
+    def _take_over(self, entry: Brought | Unanswered | Look | None, pending: _Pending) -> None:
+        if isinstance(entry, Brought):
             self.begin(entry)
         elif isinstance(entry, Unanswered):
             self._settle(entry)

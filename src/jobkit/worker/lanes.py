@@ -1,8 +1,8 @@
 """Recording attempts where they end, on the event loop: the plain case of what the finisher does in its thread.
 
 Up to two calls are under way, so that the server works while the loop runs jobs. What is not plain goes through the
-finisher: other outcomes than a completed one, suspects, answers that were late, and everything once the worker drains or
-the server does not answer.
+finisher: other outcomes than a completed one, suspects, answers that were late, and everything once the worker drains
+or the server does not answer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from jobkit.errors import JobkitError
-from jobkit.store.lane import Lane, is_possible
+from jobkit.store.lane import Lane
 from jobkit.worker.dispatch import Brought, Unanswered, tally
 from jobkit.worker.finisher import as_finished
 from jobkit.worker.outcomes import Completed
@@ -81,8 +81,7 @@ class Lanes:
 
     def start(self) -> None:
         """Open the lanes, soon; until they are, everything goes through the finisher."""
-        if is_possible():
-            self._executor.post(self._start)
+        self._executor.post(self._start)
 
     def take(self, attempt: Attempt) -> bool:
         """Record a completed attempt that has ended on the loop; False: the finisher has to."""

@@ -31,8 +31,8 @@ from jobkit.worker.finisher import Finisher
 from jobkit.worker.held import Held
 from jobkit.worker.hooks import Hooks
 from jobkit.worker.isolation import Isolation
-from jobkit.worker.lease import LeaseKeeper
 from jobkit.worker.lanes import Lanes
+from jobkit.worker.lease import LeaseKeeper
 from jobkit.worker.leftovers import put_back
 from jobkit.worker.peek import Peeker
 from jobkit.worker.port import StorePort
