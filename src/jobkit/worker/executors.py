@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
@@ -29,6 +30,8 @@ log = logging.getLogger("jobkit.worker")
 OnEnd: TypeAlias = "Callable[[Attempt, Outcome], Attempt | None]"
 SHORT: Final = 0.0005
 """Seconds of a mean job below which one thread runs several in turn rather than waking others."""
+KICK: Final = 0.001
+"""Seconds that attempts may wait for a thread that runs others in turn."""
 CANCEL_WAITS: Final = 0.5
 """Seconds that cancelled tasks have to end when the worker does."""
 IN_THREAD: Final = "jobkit-in-thread"
@@ -54,8 +57,8 @@ class ThreadExecutor:
 
     Waking a thread costs several times what a short job does. So threads are woken one at a time: the woken one wakes
     the next before it runs its job, if there is another, and long jobs fill all threads within a fraction of a
-    millisecond. Where the jobs before were short, the one thread that is awake runs them in turn, and `kick`, which is
-    called a millisecond later, wakes others for what is left then.
+    millisecond. Where the jobs before were short, the one thread that is awake runs them in turn, and `look`, which
+    is called again and again while any wait, wakes others for what no thread has come to in a millisecond.
     """
 
     def __init__(self, pipeline: Pipeline, *, slots: int, on_end: OnEnd) -> None:
@@ -66,6 +69,8 @@ class ThreadExecutor:
         self._idle: list[threading.Lock] = []
         self._waking = False
         self._mean = 1.0
+        self._seen: Attempt | None = None
+        self._since = 0.0
         self._gate = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._numbers = 0
@@ -89,11 +94,25 @@ class ThreadExecutor:
         """Whether attempts were submitted that no thread has begun."""
         return bool(self._ready)
 
-    def kick(self) -> None:
-        """What waits shall begin now: wake a thread for each."""
-        self._mean = 2 * SHORT
-        if not self._waking:
-            self._wake_one()
+    def look(self) -> float | None:
+        """See to what waits: where its first has been so for `KICK` seconds of looks, a thread is woken for each.
+
+        The seconds until the next look; None when nothing waits.
+        """
+        try:
+            first = self._ready[0]
+        except IndexError:
+            self._seen = None
+            return None
+        now = time.monotonic()
+        if first is not self._seen:
+            self._seen, self._since = first, now
+        elif now - self._since >= KICK:
+            self._since = now
+            self._mean = 2 * SHORT
+            if not self._waking:
+                self._wake_one()
+        return KICK
 
     def stop(self) -> None:
         """Begin nothing more; threads end when their attempt does."""

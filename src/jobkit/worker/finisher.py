@@ -35,8 +35,6 @@ BATCH: Final = 500
 """Attempts that one call finishes at most."""
 SMALL: Final = 4
 """Attempts that one call finishes if they are there, however few slots there are."""
-KICK: Final = 0.001
-"""Seconds that attempts may wait for a thread that runs others in turn."""
 SLOW: Final = 1.0
 """Seconds from which a job's end is worth a line at the level info."""
 
@@ -124,12 +122,11 @@ class Finisher(Part):
         outbox, threads = self._dispatch.outbox, self._dispatch.threads
         while True:
             try:
-                entry = outbox.get(timeout=KICK if threads.waiting else None)
+                entry = outbox.get(timeout=threads.look())
             except queue.Empty:
-                threads.kick()
-            else:
-                if not isinstance(entry, Look):
-                    return entry
+                continue
+            if not isinstance(entry, Look):
+                return entry
 
     def _sort(self, entry: Ending | Look | None, pending: _Pending) -> None:
         if isinstance(entry, Attempt):
@@ -179,6 +176,14 @@ class Finisher(Part):
         if brought is not None:
             self.begin(brought)
 
+    def _meanwhile(self) -> None:
+        """Hand out while a call is under way: what fails in that says nothing of the call, and ends the worker."""
+        try:
+            self._hand_out()
+        except Exception:
+            log.exception("claimed jobs cannot begin")
+            self._on_crash(self.name)
+
     def begin(self, brought: Brought) -> None:
         """Begin what a call brought, and tell how what it finished ended; from any thread."""
         begun: Mapping[str, int] = {}
@@ -218,7 +223,7 @@ class Finisher(Part):
             if not live and not wants:
                 return None
             try:
-                batch = self._channel.advance([as_finished(a) for a in live], wants, meanwhile=self._hand_out)
+                batch = self._channel.advance([as_finished(a) for a in live], wants, meanwhile=self._meanwhile)
             except (StoreUnavailable, StoreFull) as error:
                 self._hand_out()
                 if self._away(error):
@@ -319,6 +324,7 @@ class Finisher(Part):
         if self._stopping.is_set():
             log.error("outcomes are left to rescue: the server is away and the worker ends")
             return True
+        self._dispatch.threads.look()
         self._stopping.wait(wait)
         return False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import math
 import os
@@ -28,6 +27,7 @@ from jobkit.worker.dispatch import Dispatch
 from jobkit.worker.executors import LoopExecutor, ThreadExecutor
 from jobkit.worker.fetcher import Fetcher
 from jobkit.worker.finisher import Finisher
+from jobkit.worker.garbage import settled
 from jobkit.worker.held import Held
 from jobkit.worker.hooks import Hooks
 from jobkit.worker.isolation import Isolation
@@ -157,16 +157,14 @@ class Worker:
         self._supervised = supervised
         with taken(self._on_signal):
             self.start()
-            # What is there by now stays: without it, looks for cycles take a sixth of the time of short jobs.
-            gc.collect()
-            gc.freeze()
             # CPython looks for signals between instructions of the main thread. One that comes just before it begins to
             # wait, or that the kernel hands to another thread, would stay unseen until the wait is over.
-            while not self.join(LATE_SIGNAL):
-                if time.monotonic() > self._end_by - LATE_SIGNAL:
-                    log.error("the worker does not end in time; leaving what hangs to rescue")
-                    self._leftover = True
-                    break
+            with settled():
+                while not self.join(LATE_SIGNAL):
+                    if time.monotonic() > self._end_by - LATE_SIGNAL:
+                        log.error("the worker does not end in time; leaving what hangs to rescue")
+                        self._leftover = True
+                        break
         code = EXIT_FAILED if self._failed else EXIT_DRAINED
         log.info("worker ended", extra={"worker": self.name, "exit_code": code})
         if self._leftover:
