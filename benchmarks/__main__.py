@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -107,6 +108,8 @@ def measure(name: str, arguments: list[str]) -> None:
 
 def main() -> None:
     """Run what is named; without a name, say what there is."""
+    # Ended from outside, it ends what it has started, as at Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in PROGRAMS:
         importlib.import_module(f"benchmarks.{PROGRAMS[name][0]}").main(sys.argv[2:])

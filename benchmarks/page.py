@@ -58,8 +58,8 @@ def about(document: dict[str, Any]) -> str:
     machine, plan = document["machine"], document["plan"]
     server = f"{document['server']['kind']} {document['server']['version']}"
     lines = [
-        f"- `{document['command']}`, {document['started']}, {plan['rounds']} rounds",
-        f"- {machine['cores']} cores ({machine['cpu']}), Linux {machine['kernel']}",
+        f"- `{document['command']}`, {document['started']}, {plan['rounds']} round{'s' if plan['rounds'] > 1 else ''}",
+        f"- {machine['cores']} cores ({machine['cpu']}), Linux {machine['kernel'].partition('-')[0]}",
         f"- Python {machine['python']}, {server}",
         f"- {', '.join(told(name, version) for name, version in document['versions'].items())}",
     ]

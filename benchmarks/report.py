@@ -7,8 +7,6 @@ from typing import Any, Final
 from benchmarks.rows import ROWS, Row
 from benchmarks.systems import SYSTEMS
 
-BASES: Final = ("bullmq-node", "rq-simple")
-"""Each figure is divided by that of these systems in the same round."""
 COLUMNS: Final = {
     "per_s": "jobs/s",
     "few_per_s": "without",
@@ -84,7 +82,7 @@ def section(document: dict[str, Any], row: Row, placement: str) -> str:
     runs = runs_of(document, row.workload, placement)
     if not runs:
         return ""
-    bases = [base for base in BASES if base in runs and len(runs) > 1]
+    bases = [base for base in row.bases if base in runs and len(runs) > 1]
     header = ["", *(heading(figure, row) for figure in row.figures), *(f"/ {base}" for base in bases)]
     lines = []
     for system, by_round in runs.items():

@@ -36,11 +36,12 @@ class Row:
     """With the sizes' names in braces."""
     workload: str
     figures: tuple[str, ...]
-    """The first is what ratios are made of."""
     unit: str
     more_is_better: bool = False
     placement: Placement | None = None
     """Where it always runs; None for where it is asked to."""
+    bases: tuple[str, ...] = ("bullmq-node", "rq-simple")
+    """The first figure is divided by that of these systems in the same round."""
 
 
 def _all(allowed: Callable[[System], bool] = lambda _: True, *, default_hashes: bool = False) -> tuple[str, ...]:
@@ -187,6 +188,7 @@ ROWS: Final = {
             ("per_s",),
             "jobs/s",
             more_is_better=True,
+            bases=("jobkit-async", "jobkit-threads"),
         ),
         Row("plain", "a plain RQ client's job, time to its start", "plain", _TAILS, "ms"),
         Row(
