@@ -35,6 +35,8 @@ _BLOCK = (
     "scheduler-lock:{q}",
 )
 _HEAD = ("jk:clock", "queues", "suspended", "jk:grace")
+_KEPT = 10_000
+"""Queues whose keys are kept made; a plain client may name any."""
 
 
 @attrs.frozen
@@ -42,6 +44,7 @@ class Keys:
     """The keyspace under one prefix (without its colon)."""
 
     prefix: str = "rq"
+    _blocks: dict[str, tuple[str, ...]] = attrs.field(factory=dict, init=False, repr=False, eq=False)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Keys:
@@ -61,9 +64,14 @@ class Keys:
         """The keys that every script is given first."""
         return [self._of(name) for name in _HEAD]
 
-    def block(self, queue: str) -> list[str]:
+    def block(self, queue: str) -> tuple[str, ...]:
         """One queue's keys, in the order of the scripts."""
-        return [self._of(template.replace("{q}", queue)) for template in _BLOCK]
+        block = self._blocks.get(queue)
+        if block is None:
+            block = tuple(self._of(template.replace("{q}", queue)) for template in _BLOCK)
+            if len(self._blocks) < _KEPT:
+                self._blocks[queue] = block
+        return block
 
     def queue(self, queue: str) -> str:
         """RQ's list of a queue's waiting ids."""

@@ -31,9 +31,11 @@ end
 local function flush_pushes()
   local names = {}
   for base, ids in pairs(pushed) do
-    each_slice(ids, 'RPUSH', KEYS[base + Q.LIST])
+    local list, length = KEYS[base + Q.LIST], 0
+    for i = 1, #ids, SLICE do length = call('RPUSH', list, unpack(ids, i, math.min(i + SLICE - 1, #ids))) end
     ring(base)  -- for a scheduled job too: whoever sleeps must learn of the earlier due time
-    names[#names + 1] = KEYS[base + Q.LIST]
+    -- A list that was not empty is known as a queue since its first entry came.
+    if length <= #ids then names[#names + 1] = list end
   end
   if #names > 0 then call('SADD', QUEUES, unpack(names)) end
   pushed = {}
