@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -23,6 +24,30 @@ save ""
 appendonly no
 maxmemory-policy noeviction
 """
+
+
+ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+@pytest.fixture(autouse=True)
+def handlers_as_they_were() -> Iterator[None]:
+    """Fail a test that leaves a handler for what ends a process: later tests, and what they fork, would be deaf."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    yield
+    left = {number: signal.getsignal(number) for number in ENDING}
+    for number, handler in before.items():
+        if left[number] != handler:
+            signal.signal(number, handler)
+    assert left == before, "the test leaves handlers of signals; put back what was set before"
+
+
+@pytest.fixture
+def handlers_put_back() -> Iterator[None]:
+    """Put the handlers back that the test's code sets and leaves, as RQ's workers do: theirs is the process."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @contextmanager

@@ -79,8 +79,11 @@ def fork_and_terminate() -> int:
     """How a process ends that is ended as multiprocessing ends its own."""
     reader, writer = os.pipe()
     if not (forked := os.fork()):
-        os.write(writer, b"x")
-        time.sleep(60)  # reason: it is there to be ended by the signal below
+        try:
+            os.write(writer, b"x")
+            time.sleep(60)  # reason: it is there to be ended by the signal below
+        finally:
+            os._exit(1)  # whatever came, it must not go on as its parent
     assert os.read(reader, 1)
     os.kill(forked, signal.SIGTERM)
     return os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1])

@@ -46,6 +46,7 @@ def app(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     sys.modules.pop("plain_app")
 
 
+@pytest.mark.usefixtures("handlers_put_back")
 def test_a_plain_worker_runs_our_job(app: Any, bench: Callable[..., Any]) -> None:
     """A job that jobkit enqueued runs on rq's SimpleWorker, and both read its result."""
     import rq

@@ -2,10 +2,11 @@ import gc
 import os
 import signal
 import threading
+import traceback
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 import pytest
 
@@ -53,23 +54,45 @@ def test_a_signal_that_does_not_wake_the_main_thread_is_heard(bench: Any, number
     worker = here.worker(tell, environment="local")
     here.enqueue(Tell())
     with last_resort(worker.stop) as needed:
-        assert worker.run(leave=pytest.fail) == 0
+        assert worker.run(leave=stay) == 0
     assert needed == []
+
+
+def be_ended(ready: int, told: int) -> NoReturn:
+    """What a fork does: it never returns into what forked it, and is ended by an alarm when nothing else does it."""
+    try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(int(PATIENCE / 2))
+        os.write(ready, b"x")
+        os.read(told, 1)
+        os._exit(7)
+    except BaseException:  # noqa: BLE001 - it is the process's end, whatever came
+        traceback.print_exc()
+    finally:
+        os._exit(1)
 
 
 def fork_and_end() -> int:
     """How a fork ends that is sent SIGTERM: it exits with 7 when it can still be told to, afterwards."""
-    ready, told = os.pipe(), os.pipe()
+    (ready, tell_ready), (told, tell) = os.pipe(), os.pipe()
     if not (forked := os.fork()):
-        os.write(ready[1], b"x")
-        os.read(told[0], 1)
-        os._exit(7)
-    assert os.read(ready[0], 1)
-    os.kill(forked, signal.SIGTERM)
-    os.write(told[1], b"x")
-    for each in (*ready, *told):
+        os.close(tell)
+        be_ended(tell_ready, told)
+    for each in (tell_ready, told):
         os.close(each)
-    return os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1])
+    with os.fdopen(ready, "rb") as answers, os.fdopen(tell, "wb", buffering=0) as order:
+        said = answers.read(1)  # nothing, when it died first
+        os.kill(forked, signal.SIGTERM)
+        with suppress(BrokenPipeError):
+            order.write(b"x")
+        code = os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1])
+    assert said, code
+    return code
+
+
+def stay(code: int) -> NoReturn:
+    """Fail instead of leaving the process."""
+    pytest.fail(f"the worker left with {code}: it has threads that do not end")
 
 
 def test_a_job_ends_what_it_forked(bench: Any) -> None:
@@ -91,9 +114,39 @@ def test_a_job_ends_what_it_forked(bench: Any) -> None:
 
     asker = threading.Thread(target=ask)
     asker.start()
-    assert worker.run(leave=pytest.fail) == 0
+    assert worker.run(leave=stay) == 0
     asker.join(PATIENCE)
     assert ends == [-signal.SIGTERM, -signal.SIGTERM]
+
+
+def test_handlers_taken_inside_another_and_after_it() -> None:
+    """The inner one hears, then the outer one again; what forks from either has what was set before both."""
+    heard: list[str] = []
+    for _ in range(2):
+        with taken(lambda *_: heard.append("outer")):
+            with taken(lambda *_: heard.append("inner")):
+                signal.raise_signal(signal.SIGTERM)
+                assert fork_and_end() == -signal.SIGTERM
+            signal.raise_signal(signal.SIGTERM)
+            assert fork_and_end() == -signal.SIGTERM
+        assert fork_and_end() == -signal.SIGTERM
+    assert heard == ["inner", "outer"] * 2
+
+
+def test_a_handler_that_was_set_meanwhile_is_left() -> None:
+    """What the program sets while the signals are taken stays, and a fork has it."""
+
+    def mine(*_: object) -> None:
+        os._exit(3)
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with taken(lambda *_: None):
+            signal.signal(signal.SIGTERM, mine)
+            assert fork_and_end() == 3
+        assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_signals_are_given_back() -> None:
