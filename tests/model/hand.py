@@ -31,13 +31,13 @@ class Hand:
         exchange = channel._exchange
 
         def send(*call: Any) -> Any:
-            self.sent = call[:3]
+            self.sent = channel._unanswered
             answer = exchange(*call)
             if next(answers, False):
                 raise RedisConnectionError("the answer was lost")
             return answer
 
-        channel._exchange = send  # type: ignore[method-assign]
+        channel._exchange = send  # type: ignore[assignment,method-assign]
         try:
             yield channel
         finally:

@@ -68,6 +68,9 @@ class FakeDispatch:
     def hand_out(self, claimed: Any, *, asked: float) -> dict[str, int]:
         return {}
 
+    def look(self) -> None:
+        pass
+
 
 def no_commands(*, poll: float) -> Iterator[None]:
     """Be a channel on which no command comes."""

@@ -30,6 +30,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
+from jobkit.errors import StoreFull, StoreUnavailable
 from jobkit.store.connection import UNDECODABLE, Store
 from jobkit.store.operations import blocks, bookkeep, record
 from jobkit.store.records import Batch, Claimed, Finished, QueueRules
@@ -130,23 +131,26 @@ class ClaimChannel:
         return batch
 
     def connect(self) -> socket.socket | None:
-        """Connect, for a loop that makes the calls itself; None where a loop cannot take the socket over (TLS).
+        """A connection for a loop that makes the calls itself; None where a loop cannot take it over (TLS).
 
-        Raises StoreUnavailable or UnsuitableServer.
+        The server knows the calls' script then. The connection is the caller's to close: the channel knows nothing of
+        it. Raises StoreUnavailable or UnsuitableServer.
         """
-        self.close()
         connection = self._store.make_connection()
         try:
             connection.connect()
+            theirs = getattr(connection, "_sock", None)  # redis-py has no other way to it
+            if type(theirs) is not socket.socket:
+                return None
+            connection.send_command("SCRIPT", "LOAD", script("advance").text)
+            connection.read_response()
+            ours = socket.socket(fileno=theirs.detach())  # redis-py would close its own when it sees fit
         except (RedisError, OSError) as error:
             raise explain(error, "connecting") from error
-        self._connection = connection
-        sock = connection._sock  # noqa: SLF001 - redis-py has no other way to it
-        if type(sock) is not socket.socket:
-            self.close()
-            return None
-        sock.settimeout(0)
-        return sock
+        finally:
+            connection.disconnect()
+        ours.settimeout(0)
+        return ours
 
     def begin(self, finished: Sequence[Finished], wants: Mapping[str, int]) -> bytes:
         """The bytes of an `advance` for who sends them; its answer goes to `complete`, or, unheard, to `settle`."""
@@ -154,19 +158,25 @@ class ClaimChannel:
             raise RuntimeError("channel: expected one call at a time; settle() the one that was not answered")
         script_ = script("advance")
         names, args = self._words_of(finished, wants)
+        packed = pack(("EVALSHA", script_.sha, len(names), *names, *args))
         self._unanswered = (script_, names, args)
-        return pack(("EVALSHA", script_.sha, len(names), *names, *args))
+        return packed
 
     def complete(self, reply: Any) -> Batch:
         """What the answer to `begin` says."""
         if self._unanswered is None:
             raise RuntimeError("channel: expected an answer to a call, and none was made")
-        name = self._unanswered[2][2]
+        batch = self._batch(self._unanswered[2][2], reply)
         self._unanswered = None
-        return self._batch(name, reply)
+        return batch
 
     def settle(self) -> Batch:
-        """The answer to a call that was not answered, by making it again. Raises as `claim` does."""
+        """The answer to a call that was not answered, by making it again. Raises as `claim` does.
+
+        After StoreUnavailable and StoreFull it may be called again. RuntimeError when no call was made.
+        """
+        if self._unanswered is None and self._owed is None:
+            raise RuntimeError("channel: expected a call that was not answered, and none was made")
         self._repeat_unanswered()
         return self._with_owed(Batch([], [], None))
 
@@ -214,8 +224,13 @@ class ClaimChannel:
 
         It is kept until a call can give it: what it claimed must not be lost when the next call fails.
         """
-        if self._unanswered is not None:
-            self._owed = self._with_owed(self._call(*self._unanswered, None))
+        call = self._unanswered
+        if call is not None:
+            try:
+                self._owed = self._with_owed(self._call(*call, None))
+            except (StoreUnavailable, StoreFull):
+                self._unanswered = call  # also where it was refused now: it may have been done before
+                raise
 
     def _with_owed(self, batch: Batch) -> Batch:
         owed, self._owed = self._owed, None
@@ -224,13 +239,15 @@ class ClaimChannel:
         return Batch([*owed.claimed, *batch.claimed], [*owed.lost, *batch.lost], batch.wait)
 
     def _call(self, script_: Script, names: Sequence[str], args: Sequence[Any], first: tuple[Any, ...] | None) -> Batch:
+        words = (len(names), *names, *args)
+        packed = pack(("EVALSHA", script_.sha, *words))  # what cannot be sent is no call, and not repeated
         self._unanswered = (script_, names, args)
         try:
             try:
-                reply = self._exchange(script_, names, args, first)
+                reply = self._exchange(script_, packed, words, first)
             except _BROKEN:
                 self.close()
-                reply = self._exchange(script_, names, args, None)
+                reply = self._exchange(script_, packed, words, None)
         except _BROKEN as error:
             self.close()
             raise explain(error, script_.name) from error
@@ -242,15 +259,12 @@ class ClaimChannel:
         self._unanswered = None
         return self._batch(args[2], reply)
 
-    def _exchange(
-        self, script_: Script, names: Sequence[str], args: Sequence[Any], first: tuple[Any, ...] | None
-    ) -> Any:
+    def _exchange(self, script_: Script, packed: bytes, words: tuple[Any, ...], first: tuple[Any, ...] | None) -> Any:
         if self._connection is None:
             self._connection = self._store.make_connection()
             self._connection.connect()
         connection = self._connection
-        call = ("EVALSHA", script_.sha, len(names), *names, *args)
-        connection.send_packed_command([pack(first) + pack(call)] if first else [pack(call)])
+        connection.send_packed_command([pack(first) + packed if first else packed])
         work, self._meanwhile = self._meanwhile, None
         if work is not None:
             work()
@@ -260,11 +274,12 @@ class ClaimChannel:
                     connection.read_response()
                 except ResponseError:
                     # The claim's own answer is still on its way. It counts: what it claimed is handed out next time.
-                    self._owed = self._with_owed(self._batch(args[2], connection.read_response()))
+                    name = words[1 + words[0] + 2]
+                    self._owed = self._with_owed(self._batch(name, connection.read_response()))
                     raise
             return connection.read_response()
         except NoScriptError:
-            connection.send_command("EVAL", script_.text, *call[2:])
+            connection.send_command("EVAL", script_.text, *words)
             return connection.read_response()
 
     def _batch(self, name: str, reply: Any) -> Batch:

@@ -15,20 +15,21 @@ from typing import TYPE_CHECKING, Any
 from jobkit.store.wire import ReplyError, make_reader
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Mapping, Sequence
 
     from jobkit.store.channel import ClaimChannel
-    from jobkit.store.records import Batch, Finished
+    from jobkit.store.records import Finished
 
 
 class Lane(asyncio.Protocol):
-    """One connection and one call at a time. Belongs to its loop's thread, apart from `connect`.
+    """One connection and one call at a time. Belongs to its loop's thread.
 
     Args:
-        channel: whose calls these are. Nobody else may use it until `on_broken` was called.
+        channel: whose calls these are; its own connection is never used here.
         timeout: seconds that an answer may take; call `check` now and then.
-        on_answer: called with the lane and what a call brought.
-        on_broken: called with the lane once it is of no use.
+        on_answer: called with the lane and the answer to its call, which `channel.complete` reads.
+        on_broken: called with the lane once it is of no use. A call that was under way is to be settled.
 
     """
 
@@ -37,14 +38,16 @@ class Lane(asyncio.Protocol):
         channel: ClaimChannel,
         *,
         timeout: float,
-        on_answer: Callable[[Lane, Batch], None],
+        on_answer: Callable[[Lane, Any], None],
         on_broken: Callable[[Lane], None],
     ) -> None:
         self.channel = channel
-        self.busy = False
+        self._busy = False
+        self._closed = False
         self._timeout = timeout
         self._on_answer = on_answer
         self._on_broken = on_broken
+        self._socket: socket.socket | None = None
         self._transport: Any = None
         self._sent = 0.0
         self._reader: Any = None
@@ -52,39 +55,50 @@ class Lane(asyncio.Protocol):
     async def open(self) -> bool:
         """Connect; False where lanes cannot be: over TLS, and without hiredis.
 
-        Raises StoreUnavailable or UnsuitableServer.
+        `free` says whether the connection still is there. Raises StoreUnavailable or UnsuitableServer.
         """
+        if make_reader is None:
+            return False
         loop = asyncio.get_running_loop()
-        sock = await loop.run_in_executor(None, self.channel.connect) if make_reader is not None else None
-        if make_reader is None or sock is None:
+        await loop.run_in_executor(None, self._connect)
+        sock, self._socket = self._socket, None
+        if sock is None:
             return False
         self._reader = make_reader()
-        self.busy = False
-        await loop.create_connection(lambda: self, sock=sock)
+        self._busy = False
+        try:
+            await loop.create_connection(lambda: self, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
         return True
 
     @property
     def free(self) -> bool:
         """Whether a call may be made."""
-        return self._transport is not None and not self.busy
+        return self._transport is not None and not self._busy
 
     def advance(self, finished: Sequence[Finished], wants: Mapping[str, int]) -> None:
-        """Make the call; its answer comes to `on_answer`."""
+        """Make the call; its answer comes to `on_answer`. After an error here, `give_up`."""
         self._sent = time.monotonic()
-        self.busy = True
+        self._busy = True
         self._transport.write(self.channel.begin(finished, wants))
 
     def check(self) -> None:
         """Give up an answer that is late."""
-        if self.busy and self._transport is not None and time.monotonic() - self._sent > self._timeout:
-            self._break()
+        if self._busy and time.monotonic() - self._sent > self._timeout:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """End the connection, once: `on_broken` hears of it."""
+        if self._transport is not None:
+            self._drop()
+            self._on_broken(self)
 
     def close(self) -> None:
-        """Close the connection without a word; a call under way is left to its leases."""
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            transport.abort()
-        self.channel.close()
+        """Close the connection for good, without a word."""
+        self._closed = True
+        self._drop()
 
     def connection_made(self, transport: Any) -> None:
         """Be told the transport; asyncio's."""
@@ -96,17 +110,30 @@ class Lane(asyncio.Protocol):
         reply = self._reader.gets()
         if reply is False:
             return
-        if isinstance(reply, ReplyError) or not self.busy:
-            self._break()
+        if not self._busy or isinstance(reply, ReplyError) or self._reader.gets() is not False:
+            self.give_up()
             return
-        self.busy = False
-        self._on_answer(self, self.channel.complete(reply))
+        self._busy = False
+        self._on_answer(self, reply)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         """Hear that the connection is gone; asyncio's."""
-        self._break()
+        self.give_up()
 
-    def _break(self) -> None:
-        if self._transport is not None:
-            self.close()
-            self._on_broken(self)
+    def _connect(self) -> None:
+        """In a thread. The socket is kept here, so that it is closed where nobody waits for it any more."""
+        self._drop_socket()
+        self._socket = self.channel.connect()
+        if self._closed:
+            self._drop_socket()
+
+    def _drop(self) -> None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+        self._drop_socket()
+
+    def _drop_socket(self) -> None:
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            sock.close()

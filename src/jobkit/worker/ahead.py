@@ -24,7 +24,7 @@ _WEIGHT: Final = 0.2
 class Pace:
     """How many jobs to claim ahead: as many as end during one call, by Little's law; none for long jobs.
 
-    Belongs to the finisher's thread, apart from `slow`.
+    The finisher and the lanes record; of two records at once one may be lost, and the next ones make up for it.
     """
 
     def __init__(self, capacity: Mapping[str, int]) -> None:

@@ -84,7 +84,12 @@ class Look:
     """Attempts were submitted that no thread may have begun: see to them."""
 
 
-Ending = Attempt | GivenUp | Freed | Brought | Unanswered
+@attrs.frozen(slots=True)
+class Unheard:
+    """A slot is free for which the claim that is under way does not listen: bring it back."""
+
+
+Ending = Attempt | GivenUp | Freed | Brought | Unanswered | Unheard
 
 
 class Dispatch:
@@ -154,15 +159,22 @@ class Dispatch:
 
     def ended(self, attempt: Attempt, outcome: Outcome) -> Attempt | None:
         """An executor's attempt is over; called in the thread that ran it. The one to run next in its place."""
+        executor = self._executor(attempt)
         if not attempt.decide(outcome):
             self.outbox.put(Freed(attempt))
-        elif self.lanes is None or not attempt.is_async or not self.lanes.take(attempt):
+        elif self.lanes is None or executor is not self.loop or not self.lanes.take(attempt):
             self.outbox.put(attempt)
         following = self._permits.pass_on(attempt.claimed.queue)
-        if following is not None and self._executor(following) is not self._executor(attempt):
+        if following is not None and self._executor(following) is not executor:
             self._start([following])
+            self.look()
             return None
         return following
+
+    def look(self) -> None:
+        """Have the finisher see to what no thread has begun, if there is any."""
+        if self.threads.waiting:
+            self.outbox.put(Look())
 
     def return_unbegun(self, attempts: Sequence[Attempt] | None = None) -> None:
         """Put back those of the attempts (None: all) that still wait for a permit: others may run them at once."""

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from jobkit.errors import JobkitError, StoreFull, StoreUnavailable, UnsuitableServer
-from jobkit.worker.dispatch import Look
 from jobkit.worker.parts import Part
 from jobkit.worker.patience import Patience
 
@@ -72,8 +71,7 @@ class Fetcher(Part):
                     return
                 wait = batch.wait
                 self._slots.settle(self._dispatch.hand_out(batch.claimed, asked=asked))
-                if self._dispatch.threads.waiting:
-                    self._dispatch.outbox.put(Look())
+                self._dispatch.look()
                 # A bell that rings for nothing (another worker was quicker, the queue is suspended) must not spin.
                 quick = not batch.claimed and not self._nudged and time.monotonic() - asked < BLOCK / 2
                 empty, self._nudged = (empty + 1 if quick else 0), False

@@ -13,7 +13,7 @@ import attrs
 from jobkit.errors import StoreFull, StoreUnavailable
 from jobkit.store.records import Finished
 from jobkit.worker.attempt import Attempt
-from jobkit.worker.dispatch import Brought, Freed, GivenUp, Look, Unanswered
+from jobkit.worker.dispatch import Brought, Freed, GivenUp, Look, Unanswered, Unheard
 from jobkit.worker.outcomes import Completed, Dropped, Ended, Failed, Snoozed
 from jobkit.worker.parts import Part
 from jobkit.worker.patience import Patience
@@ -153,11 +153,13 @@ class Finisher(Part):
         else:
             self._take_over(entry, pending)
 
-    def _take_over(self, entry: Brought | Unanswered | Look | None, pending: _Pending) -> None:
+    def _take_over(self, entry: Brought | Unanswered | Unheard | Look | None, pending: _Pending) -> None:
         if isinstance(entry, Brought):
-            self.begin(entry)
+            self._begin(entry, self._on_freed)
         elif isinstance(entry, Unanswered):
             self._settle(entry)
+        elif isinstance(entry, Unheard):
+            self._on_freed()
         elif entry is None:
             pending.last = True
 
@@ -174,18 +176,24 @@ class Finisher(Part):
         """Begin what the last call brought: while the next one is under way, or at once when there is none to send."""
         brought, self._brought = self._brought, None
         if brought is not None:
-            self.begin(brought)
+            self._begin(brought, self._on_freed)
 
     def _meanwhile(self) -> None:
-        """Hand out while a call is under way: what fails in that says nothing of the call, and ends the worker."""
+        """Hand out while a call is under way: what fails in that says nothing of the call."""
+        self._or_end(self._hand_out)
+
+    def begin(self, brought: Brought) -> None:
+        """Begin what a lane's call brought, and tell how what it finished ended; on the loop, where nobody waits."""
+        self._or_end(lambda: self._begin(brought, lambda: self._dispatch.outbox.put(Unheard())))
+
+    def _or_end(self, hand_out: Callable[[], None]) -> None:
         try:
-            self._hand_out()
+            hand_out()
         except Exception:
             log.exception("claimed jobs cannot begin")
             self._on_crash(self.name)
 
-    def begin(self, brought: Brought) -> None:
-        """Begin what a call brought, and tell how what it finished ended; from any thread."""
+    def _begin(self, brought: Brought, unheard: Callable[[], None]) -> None:
         begun: Mapping[str, int] = {}
         if brought.batch is not None:
             self._held.forget([a.claimed.token for a in brought.finished])
@@ -193,7 +201,7 @@ class Finisher(Part):
             self._told(brought.finished, brought.batch.lost)
         rest = {queue: n - begun.get(queue, 0) for queue, n in brought.wants.items() if n > begun.get(queue, 0)}
         if rest:
-            self._slots.release(rest, unheard=self._on_freed)
+            self._slots.release(rest, unheard=unheard)
 
     def _settle(self, entry: Unanswered) -> None:
         """Get the answer to a lane's call; it is kept, and asked for again, as long as it takes."""
@@ -213,7 +221,7 @@ class Finisher(Part):
                 self._back()
                 break
         entry.channel.close()
-        self.begin(Brought(entry.asked, entry.wants, entry.finished, batch))
+        self._begin(Brought(entry.asked, entry.wants, entry.finished, batch), self._on_freed)
         entry.reopen()
 
     def _finish_and_claim(self, pending: _Pending, slots: Mapping[str, int]) -> Batch | None:

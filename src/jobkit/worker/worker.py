@@ -190,6 +190,7 @@ class Worker:
         except BaseException:
             self._isolation.end(LAST_CALLS)
             self._resources.close_within(LAST_CALLS)
+            self._lanes.stop()
             self._loop.stop()
             self._loop.join(LAST_CALLS)
             raise
@@ -298,7 +299,7 @@ class Worker:
             self._finisher,
             self._loop,
             timeout=self._store.socket_timeout,
-            late=self._settings.lease / 3,
+            late=self._settings.lease / 4,
         )
         self._helpers: list[Part] = [
             self._hooks,
@@ -365,7 +366,7 @@ class Worker:
         self._fetcher.stop()
         self._slots.wait_idle(self._settings.shutdown_timeout, until=self._hurry.is_set)
         left = self._withdraw()
-        self._lanes.flush()
+        self._lanes.drain()
         self._finisher.stop()
         self._finisher.join(max(LAST_CALLS, deadline - time.monotonic()) if not self._hurry.is_set() else LAST_CALLS)
         self._close(left)
