@@ -136,6 +136,8 @@ class Model(Places):
             due = [job.due for job in self.jobs.values() if (job.queue, job.state) == (queue, "scheduled")]
             if len(got) < want_more and due:
                 waits.append(max(1, min(due) - self.now))
+            elif len(got) < want_more:
+                self.bells.discard(queue)
             claimed += first + got
         if claimed:
             self.kept_replies.add(worker)

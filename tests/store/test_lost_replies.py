@@ -57,7 +57,7 @@ def test_wait_refused(world: World) -> None:
     """A claim whose wait is refused has claimed all the same: the next one hands that out."""
     world.enqueue("j")
     world.channel.claim({"a": 0}, block=0)
-    world.redis.set(world.channel._bells[0], "no list")
+    world.redis.set(world.channel._bell, "no list")
     with pytest.raises(UnsuitableServer, match="WRONGTYPE"):
         world.channel.claim({"a": 1}, block=0.5)
     assert [claimed.id for claimed in world.channel.claim({"a": 1}, block=0).claimed] == ["j"]

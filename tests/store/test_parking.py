@@ -6,7 +6,6 @@ import pytest
 
 from jobkit.store.claims import Claims
 from jobkit.store.records import Claimed
-from jobkit.store.scripting import script
 from tests.store.world import NO_WAIT, RULES, World
 
 WAIT = 300.0
@@ -179,8 +178,8 @@ def test_when_a_channel_looks(one_world: World, monkeypatch: pytest.MonkeyPatch)
             world.enqueue(*job_ids)
         world.redis.lpush("rq:jk:bell:a", "1")
         batch = channel.claim({"a": 1}, block=1.0)
-        args, first = calls[-1][2:]
-        return [each.id for each in batch.claimed], args[-1] == "new", first and first[-1]
+        call, _, first = calls[-1]
+        return [each.id for each in batch.claimed], call.args[-1] == "new", first and first[-1]
 
     assert claim() == (["p1"], True, 1.0)
     assert claim() == (["p2"], True, None)
@@ -199,7 +198,8 @@ def test_a_lost_look_is_answered_again(one_world: World) -> None:
     parked(one_world, "old", "j")
     channel = claims_of(one_world, "new").channel("look")
     (first,) = channel.claim({"a": 1}, block=NO_WAIT).claimed
-    names, args = channel._names, ["rq", "worker-new", first.token.rpartition("-")[0], 30_000, 1, "1", 1, "new"]
-    (again,) = channel._call(script("claim"), names, args, None).claimed
+    call = channel._claim_call({"a": 1}, "new")
+    call.args[2] = first.token.rpartition("-")[0]
+    (again,) = channel._call(call, None).claimed
     assert again == first
     channel.close()

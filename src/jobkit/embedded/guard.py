@@ -18,6 +18,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+TUNABLES = "glibc.malloc.tcache_max=16384"
+"""The server writes each result through a stream, which takes 4 KB for a moment. The bundled one uses glibc's malloc,
+whose fast path ends at 1 KB unless it is told otherwise: a tenth of the time of a job."""
 START_PAUSE = 1.0
 """Least seconds between two starts of the server, so that one which keeps falling does not spin."""
 STOP_TIMEOUT = 60.0
@@ -121,6 +124,7 @@ class Server:
         self.process = subprocess.Popen(  # noqa: S603 - the program that the starter found
             [self.program, config],
             stdin=subprocess.DEVNULL,
+            env={"GLIBC_TUNABLES": TUNABLES, **os.environ},
             pass_fds=[self.lock],
             # One thread only here: what runs between fork and exec is safe, and the parent thread is the process.
             preexec_fn=die_with_parent(os.getpid()) if self.kernel_tie else None,  # noqa: PLW1509

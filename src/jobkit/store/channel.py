@@ -14,7 +14,7 @@ import math
 import os
 import socket
 import time
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from redis.exceptions import (
     BusyLoadingError,
@@ -53,6 +53,20 @@ _SHORT: Final = 6
 """The length of a job's first claim in a reply (scripts/claim.lua)."""
 
 
+class _Call(NamedTuple):
+    """A call as it is sent, and sent again. `queues` are those it touches, in the order of their keys."""
+
+    script: Script
+    names: Sequence[str]
+    args: Sequence[Any]
+    queues: Sequence[str]
+
+    def packed(self, *, whole: bool = False) -> bytes:
+        """The bytes to send; `whole` sends the script's text instead of its SHA."""
+        opening = ("EVAL", self.script.text) if whole else ("EVALSHA", self.script.sha)
+        return pack((*opening, len(self.names), *self.names, *self.args))
+
+
 class ClaimChannel:
     """One connection and one sequence of calls. Belongs to one thread; only `interrupt` may be called by others."""
 
@@ -67,14 +81,12 @@ class ClaimChannel:
         self._release = release
         self._next_look = 0.0 if release else math.inf
         self._more_parked = self._idle = False
-        self._queues = list(rules)
-        names, self._place = blocks(store.keys, self._queues)
-        self._names = [*names, store.keys.reply(self._caller)]
-        self._bells = [store.keys.bell(f"worker:{self._caller}"), *(store.keys.bell(q) for q in self._queues)]
+        self._reply = store.keys.reply(self._caller)
+        self._bell = store.keys.bell(f"worker:{self._caller}")
         self._sequence = itertools.count(1)
         self._nonce = os.urandom(4).hex()  # makes calls and tokens unlike those of any other caller
         self._connection: Any = None
-        self._unanswered: tuple[Script, Sequence[str], Sequence[Any]] | None = None
+        self._unanswered: _Call | None = None
         self._owed: Batch | None = None
         self._meanwhile: Callable[[], None] | None = None
 
@@ -92,13 +104,11 @@ class ClaimChannel:
         look = self._more_parked or self._idle or now >= self._next_look
         block = 0.0 if self._more_parked else min(block, math.inf if look else self._next_look - now)
         if block > 0:
-            wanted = (bell for q, bell in zip(self._queues, self._bells[1:], strict=True) if wants.get(q))
-            first = ("BLPOP", self._bells[0], *wanted, max(block, _BLOCK_AT_LEAST))
-        args = self._arguments(wants)
-        if look:
-            args.append(self._release)
+            wanted = (self._store.keys.bell(queue) for queue in self._rules if wants.get(queue))
+            first = ("BLPOP", self._bell, *wanted, max(block, _BLOCK_AT_LEAST))
+        call = self._claim_call(wants, *([self._release] if look else ()))
         self._more_parked = self._idle = False
-        batch = self._call(script("claim"), self._names, args, first)
+        batch = self._call(call, first)
         self._idle = self._release != "" and not batch.claimed
         if look:
             self._next_look = time.monotonic() + _LOOK_EVERY
@@ -118,11 +128,11 @@ class ClaimChannel:
         it could not be sent. After an error the batch may be given again: a finish that was recorded answers as it did.
         """
         self._repeat_unanswered()
-        names, args = self._words_of(finished, {} if self._owed is not None else wants)
+        call = self._advance_call(finished, {} if self._owed is not None else wants)
         faults: list[BaseException] = []
         self._meanwhile = None if meanwhile is None else _guarded(meanwhile, faults)
         try:
-            batch = self._with_owed(self._call(script("advance"), names, args, None))
+            batch = self._with_owed(self._call(call, None))
         finally:
             self._meanwhile = None
         if faults:
@@ -156,17 +166,17 @@ class ClaimChannel:
         """The bytes of an `advance` for who sends them; its answer goes to `complete`, or, unheard, to `settle`."""
         if self._unanswered is not None or self._owed is not None:
             raise RuntimeError("channel: expected one call at a time; settle() the one that was not answered")
-        script_ = script("advance")
-        names, args = self._words_of(finished, wants)
-        packed = pack(("EVALSHA", script_.sha, len(names), *names, *args))
-        self._unanswered = (script_, names, args)
+        call = self._advance_call(finished, wants)
+        packed = call.packed()
+        self._unanswered = call
         return packed
 
     def complete(self, reply: Any) -> Batch:
         """What the answer to `begin` says."""
-        if self._unanswered is None:
+        call = self._unanswered
+        if call is None:
             raise RuntimeError("channel: expected an answer to a call, and none was made")
-        batch = self._batch(self._unanswered[2][2], reply)
+        batch = self._batch(call, reply)
         self._unanswered = None
         return batch
 
@@ -180,13 +190,20 @@ class ClaimChannel:
         self._repeat_unanswered()
         return self._with_owed(Batch([], [], None))
 
-    def _words_of(self, finished: Sequence[Finished], wants: Mapping[str, int]) -> tuple[Sequence[str], list[Any]]:
-        queues = [follow.queue for done in finished for follow in done.follow_ups]
-        names, place = self._names, self._place
-        if not place.keys() >= set(queues):
-            names, place = blocks(self._store.keys, [*self._queues, *queues])
-            names = [*names, self._names[-1]]
-        args = self._arguments(wants)
+    def _claim_call(self, wants: Mapping[str, int], *more: Any) -> _Call:
+        queues = [queue for queue, want in wants.items() if want > 0]
+        names, place = blocks(self._store.keys, queues)
+        return _Call(script("claim"), [*names, self._reply], [*self._opening(wants, place), *more], queues)
+
+    def _advance_call(self, finished: Sequence[Finished], wants: Mapping[str, int]) -> _Call:
+        # Only the queues that it touches: a worker may serve a thousand.
+        queues = dict.fromkeys(queue for queue, want in wants.items() if want > 0)
+        for done in finished:
+            queues[done.queue] = None
+            for follow in done.follow_ups:
+                queues[follow.queue] = None
+        names, place = blocks(self._store.keys, queues)
+        args = self._opening(wants, place)
         args.append(len(finished))
         encode = base64.b64encode
         for done in finished:
@@ -197,11 +214,11 @@ class ClaimChannel:
             args += ("" if done.terms is None else done.terms.of_finish(), len(follow_ups))
             for follow in follow_ups:
                 args += record(follow, place[follow.queue])
-        return names, args
+        return _Call(script("advance"), [*names, self._reply], args, list(queues))
 
     def interrupt(self) -> None:
         """Wake a `claim` that waits, from any thread. It claims as it would have: give back what is not wanted."""
-        bell = self._bells[0]
+        bell = self._bell
         self._store.run(bookkeep(self._store.keys, [("RPUSH", bell, "1"), ("EXPIRE", bell, _INTERRUPT_LIVES)]))
 
     def close(self) -> None:
@@ -210,12 +227,12 @@ class ClaimChannel:
             self._connection.disconnect()
             self._connection = None
 
-    def _arguments(self, wants: Mapping[str, int]) -> list[Any]:
+    def _opening(self, wants: Mapping[str, int], place: Mapping[str, int]) -> list[Any]:
         call = f"{self._nonce}-{next(self._sequence):x}"
         args: list[Any] = [self._store.keys.prefix, self._worker, call, self._lease_ms, 0]
         for queue, want in wants.items():
             if want > 0:
-                args += (self._place[queue], want)
+                args += (place[queue], want)
                 args[4] += 1
         return args
 
@@ -227,7 +244,7 @@ class ClaimChannel:
         call = self._unanswered
         if call is not None:
             try:
-                self._owed = self._with_owed(self._call(*call, None))
+                self._owed = self._with_owed(self._call(call, None))
             except (StoreUnavailable, StoreFull):
                 self._unanswered = call  # also where it was refused now: it may have been done before
                 raise
@@ -238,28 +255,27 @@ class ClaimChannel:
             return batch
         return Batch([*owed.claimed, *batch.claimed], [*owed.lost, *batch.lost], batch.wait)
 
-    def _call(self, script_: Script, names: Sequence[str], args: Sequence[Any], first: tuple[Any, ...] | None) -> Batch:
-        words = (len(names), *names, *args)
-        packed = pack(("EVALSHA", script_.sha, *words))  # what cannot be sent is no call, and not repeated
-        self._unanswered = (script_, names, args)
+    def _call(self, call: _Call, first: tuple[Any, ...] | None) -> Batch:
+        packed = call.packed()  # what cannot be sent is no call, and not repeated
+        self._unanswered = call
         try:
             try:
-                reply = self._exchange(script_, packed, words, first)
+                reply = self._exchange(call, packed, first)
             except _BROKEN:
                 self.close()
-                reply = self._exchange(script_, packed, words, None)
+                reply = self._exchange(call, packed, None)
         except _BROKEN as error:
             self.close()
-            raise explain(error, script_.name) from error
+            raise explain(error, call.script.name) from error
         except ResponseError as error:
             self._unanswered = None  # refused, not lost: the same call again would be refused again
             if refusal(error) == "READONLY":
                 self.close()  # no master any more: a new connection may find the one that is
-            raise explain(error, script_.name) from error
+            raise explain(error, call.script.name) from error
         self._unanswered = None
-        return self._batch(args[2], reply)
+        return self._batch(call, reply)
 
-    def _exchange(self, script_: Script, packed: bytes, words: tuple[Any, ...], first: tuple[Any, ...] | None) -> Any:
+    def _exchange(self, call: _Call, packed: bytes, first: tuple[Any, ...] | None) -> Any:
         if self._connection is None:
             self._connection = self._store.make_connection()
             self._connection.connect()
@@ -274,36 +290,31 @@ class ClaimChannel:
                     connection.read_response()
                 except ResponseError:
                     # The claim's own answer is still on its way. It counts: what it claimed is handed out next time.
-                    name = words[1 + words[0] + 2]
-                    self._owed = self._with_owed(self._batch(name, connection.read_response()))
+                    self._owed = self._with_owed(self._batch(call, connection.read_response()))
                     raise
             return connection.read_response()
         except NoScriptError:
-            connection.send_command("EVAL", script_.text, *words)
+            connection.send_packed_command([call.packed(whole=True)])
             return connection.read_response()
 
-    def _batch(self, name: str, reply: Any) -> Batch:
+    def _batch(self, call: _Call, reply: Any) -> Batch:
         claimed, lost, wait = reply
         return Batch(
-            [self._claimed(name, row) for row in claimed],
+            [self._claimed(call.queues, call.args[2], row) for row in claimed],
             [token.decode() for token in lost],
             None if wait < 0 else wait / 1000,
         )
 
-    def _claimed(self, name: str, row: Sequence[Any]) -> Claimed:
+    def _claimed(self, queues: Sequence[str], name: str, row: Sequence[Any]) -> Claimed:
         if len(row) == _SHORT:
             place, n, job_id, data, extra, timeout = row
-            try:
-                limit: float | None = int(timeout)
-            except ValueError:
-                limit = _seconds(timeout)
             return Claimed(
-                self._queues[place - 1],
+                queues[place - 1],
                 job_id.decode(errors=UNDECODABLE),
                 f"{name}-{n}",
                 data,
                 extra,
-                limit or None,
+                _seconds(timeout),
                 0,
                 1,
                 0,
@@ -311,7 +322,7 @@ class ClaimChannel:
             )
         place, n, job_id, data, extra, timeout, failed, epoch, rescues, parked, terms = row
         return Claimed(
-            self._queues[place - 1],
+            queues[place - 1],
             job_id.decode(errors=UNDECODABLE),
             f"{name}-{n}",
             data,

@@ -24,7 +24,7 @@ from jobkit.store.records import JobFields, NewJob, ResultEntry
 from jobkit.store.scripting import script
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from jobkit.store.keys import Keys
@@ -61,7 +61,7 @@ def record(job: NewJob, block: int) -> tuple[Any, ...]:
     return (job.id, job.data, timeout, job.extra, job.delay_ms, job.due_ms, block)
 
 
-def blocks(keys: Keys, queues: Sequence[str]) -> tuple[list[str], Mapping[str, int]]:
+def blocks(keys: Keys, queues: Iterable[str]) -> tuple[list[str], Mapping[str, int]]:
     """The KEYS of a script for these queues, and each queue's place in them."""
     distinct = list(dict.fromkeys(queues))
     names = keys.head

@@ -77,19 +77,21 @@ class Sweeps:
                 unreadable.append(name.decode())
         return rules, tuple(unreadable)
 
-    def sweep(self) -> SweepReport:
+    def sweep(self, *, unless_within: float = 0.0) -> SweepReport:
         """Promote what fell due, rescue what lost its worker, trim what retention no longer keeps.
 
+        Nothing where somebody has begun one within the last `unless_within` seconds: of fifty workers one is enough.
         Bounded: at most 200 jobs a queue and kind. Raises StoreUnavailable.
         """
         keys = self.store.keys
         stamp = Operation(
             script("stamp"),
             [*keys.head, keys.sweep],
-            [keys.prefix, round(OUTAGE_AFTER * 1000), round(OUTAGE_AFTER * 1000)],
+            [keys.prefix, round(OUTAGE_AFTER * 1000), round(OUTAGE_AFTER * 1000), round(unless_within * 1000)],
             int,
         )
-        self.store.run(stamp)
+        if not self.store.run(stamp):
+            return SweepReport()
         rules, unreadable = self.known()
         report = SweepReport(unreadable=unreadable)
         for queue in [*rules, *unreadable]:

@@ -9,14 +9,14 @@ from jobkit.worker.parts import Ticker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EVERY: Final = 0.1
+EVERY: Final = 0.04
 """Seconds between two looks of the elected worker: what a plain client's job waits for at most."""
 CANDIDATE_EVERY: Final = 1.0
 """Seconds between two bids of a worker that is not elected."""
 
 
 class Peeker(Ticker):
-    """Asks for the election once a second, and looks ten times a second while it is elected."""
+    """Asks for the election once a second, and looks 25 times a second while it is elected."""
 
     def __init__(self, peek: Callable[[], bool], *, on_crash: Callable[[str], None]) -> None:
         super().__init__("peeker", self.tick, patience=CANDIDATE_EVERY, on_crash=on_crash)

@@ -98,8 +98,9 @@ local function claim(base, queue, want, worker, lease, token_base, out)
     end
   end
   keep_leases(base, leases, wips)
-  if call('EXISTS', list) == 1 or call('EXISTS', KEYS[base + Q.FOLLOW]) == 1 then ring(base) end
-  return got
+  local more = call('EXISTS', list, KEYS[base + Q.FOLLOW]) > 0
+  if more then ring(base) end
+  return got, more
 end
 
 -- ms until the next due job of the queue, or -1.
@@ -120,9 +121,15 @@ local function claim_all(pairs_at, n, worker, lease, token_base, out, start_firs
       if start_first and not asleep then want = want - start_first(block(index), tonumber(index), want) end
       if asleep then
         wait = 1000
-      elseif claim(block(index), tonumber(index), want, worker, lease, token_base, out) < want then
-        local w = wait_of(block(index))
-        if w >= 0 and (wait < 0 or w < wait) then wait = w end
+      else
+        local base = block(index)
+        local got, more = claim(base, tonumber(index), want, worker, lease, token_base, out)
+        if got < want then
+          local w = wait_of(base)
+          if w >= 0 and (wait < 0 or w < wait) then wait = w end
+          -- Nothing waits, so nobody need look: a bell that rings for nothing costs each worker an empty claim.
+          if w < 0 and not more then call('DEL', KEYS[base + Q.BELL]) end
+        end
       end
     end
   end

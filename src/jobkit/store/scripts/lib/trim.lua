@@ -69,5 +69,5 @@ end
 
 local function trim_finished_age(base, age)
   if age <= 0 then return 0 end
-  return trim_finished(base, string.format('(%.3f', (NOW - age) / 1000 + TEN_YEARS), TRIM_BOUND)
+  return trim_finished(base, string.format('%.3f', (NOW - age) / 1000 + TEN_YEARS), TRIM_BOUND)
 end
