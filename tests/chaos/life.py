@@ -113,6 +113,23 @@ class Life:
         close.__annotations__["job"] = Job[closed_payload]  # type: ignore[valid-type]
         return [processor(live_payload)(live), processor(after_payload)(after), processor(closed_payload)(close)]
 
+    def on_the_loop(self) -> list[Processor[Any, ..., Any]]:
+        """Async processors: their ends are recorded over lanes. The job fails once, enqueues another, and finishes."""
+        live_payload, after_payload, _ = payloads(self.queue)
+
+        async def live(job: Job[Any]) -> JobResult[int]:
+            if job.attempt == 1:
+                raise FailsOnce(job.id)
+            self.note("effect", job)
+            return JobResult.completed(job.epoch, then=[draft(after_payload(), job_id=f"{job.id}-after")])
+
+        async def after(job: Job[Any]) -> None:
+            self.note("effect", job)
+
+        live.__annotations__["job"] = Job[live_payload]  # type: ignore[valid-type]
+        after.__annotations__["job"] = Job[after_payload]  # type: ignore[valid-type]
+        return [processor(live_payload)(live), processor(after_payload)(after)]
+
 
 def payloads(queue: str) -> tuple[type[Payload[int]], type[Payload[None]], type[Payload[None]]]:
     """The payloads of a queue: the job, what it enqueues as it finishes, and what that one does."""
@@ -146,11 +163,13 @@ def suspect(kit: JobKit, job_id: str) -> None:
     client.hset(kit.store.keys.job(job_id), "jk_rescues", 1)
 
 
-def kit_of(url: str, *lives: Life, lease: float = LEASE, shutdown_timeout: float = 30.0) -> JobKit:
+def kit_of(
+    url: str, *lives: Life, lease: float = LEASE, shutdown_timeout: float = 30.0, on_the_loop: bool = False
+) -> JobKit:
     """A kit of these lives' queues, which keep everything and retry soon."""
     queues = [
         QueueSpec(each.queue, concurrency=4, retry=Retry(attempts=5, backoff=Fixed(each.waits[0]))) for each in lives
     ]
-    found = [each for life in lives for each in life.processors()]
+    found = [each for life in lives for each in (life.on_the_loop() if on_the_loop else life.processors())]
     settings = Settings(redis_url=url, lease=lease, shutdown_timeout=shutdown_timeout)
     return JobKit(settings, queues=queues, processors=found)

@@ -41,6 +41,11 @@ class Call:
             return True
         return self.hands_out(job_id)
 
+    @property
+    def of_a_lane(self) -> bool:
+        """Whether it is made on the event loop: its caller's reply key tells."""
+        return any(b":jk:reply:" in word and b":lane-" in word for word in self.words)
+
     def hands_out(self, job_id: str) -> bool:
         """Whether it is a reply by which the caller gets the job: a claim's, or of a finish that claims too."""
         return self.reply is not None and b"\r\n" + job_id.encode() + b"\r\n" in self.reply

@@ -1,5 +1,6 @@
 """The connection cut at every command of a job's life, before it arrives or before its reply does, once and twice."""
 
+import asyncio
 import itertools
 import threading
 from collections import Counter
@@ -96,6 +97,37 @@ def test_cut(store_url: str, proxied: Callable[..., Proxy], point: Point) -> Non
         assert Audit(direct.store, QUEUE).unfinished() == 0
 
 
+def test_cut_of_a_lane(store_url: str, proxied: Callable[..., Proxy]) -> None:
+    """As at any other command, where the finish is recorded on the event loop; the second cut is the finisher's."""
+    prepare(store_url)
+    proxy = proxied(store_url)
+    effects: Counter[str] = Counter()
+    cut: list[Call] = []
+    life = Life(QUEUE, lambda _, job: effects.update([job.id]))
+    with kit_of(store_url, life, on_the_loop=True) as direct, kit_of(proxy.url, life, on_the_loop=True) as cut_off:
+        worker = cut_off.worker()
+        worker.start()
+        try:
+            for on_reply, times, end in itertools.product((False, True), (1, 2), ("", "-after")):
+                job_id = f"{QUEUE}-{'reply' if on_reply else 'call'}-{times}{end or '-live'}"
+                wait_for_lanes(worker)
+                rule = AtCall("advance", job_id + end, nth=1, on_reply=on_reply, times=times)
+                proxy.rule = noting_cuts(rule, cut)
+                enqueued(cut_off, job_id)
+                for each in (job_id, f"{job_id}-after"):
+                    direct.handle(each).result(LONGEST)
+                    assert effects[each] == 1, each
+                assert rule.spent.wait(LONGEST), job_id
+                assert kinds(direct, job_id) == [4, 1]
+                assert kinds(direct, f"{job_id}-after") == [1]
+        finally:
+            worker.stop()
+            assert worker.join(2 * LONGEST)
+        assert sum(call.of_a_lane for call in cut) >= len(cut) / 2
+        assert Audit(direct.store, QUEUE).leaks([worker.name]) == []
+        assert Audit(direct.store, QUEUE).unfinished() == 0
+
+
 @pytest.mark.parametrize("on_reply", [False, True], ids=["call", "reply"])
 def test_cut_of_put_back(store_url: str, proxied: Callable[..., Proxy], tmp_path: Path, *, on_reply: bool) -> None:
     """A worker that ends and cannot say what it puts back, which it says once, costs no job and no attempt."""
@@ -136,3 +168,28 @@ def told_of_renewal(rule: Callable[[Call], Act], job_id: str, renewed: threading
         return act
 
     return told
+
+
+def noting_cuts(rule: Callable[[Call], Act], cut: list[Call]) -> Callable[[Call], Act]:
+    """The rule, and a list of what it cuts."""
+
+    def noted(call: Call) -> Act:
+        act = rule(call)
+        if act is Act.CUT:
+            cut.append(call)
+        return act
+
+    return noted
+
+
+def wait_for_lanes(worker: Any) -> None:
+    """Wait until a worker's lanes are open."""
+
+    async def opened() -> None:
+        lanes = worker._lanes
+        while len(lanes._lanes) < 2:
+            lanes._timer.cancel()
+            lanes._look()  # at once, and not in its turn
+            await asyncio.gather(lanes._task, asyncio.sleep(0))
+
+    worker._loop.call(opened())

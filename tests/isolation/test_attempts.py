@@ -13,7 +13,7 @@ from jobkit.policies import Retry
 from jobkit.processing import processor
 from jobkit.queues import QueueSpec
 from tests.isolation.conftest import TWICE
-from tests.isolation.jobs import ARun, Run, Viewed, container, run, viewed
+from tests.isolation.jobs import ARun, Run, Viewed, arun, container, run, viewed
 
 
 class Here(Payload[int], name="iso.here", queue="w"):
@@ -128,6 +128,20 @@ def test_threads_and_processes_together(isolated: Callable[..., Any]) -> None:
     b.start(run, here)
     assert b.result(Run()) != os.getpid()
     assert b.result(Here()) == os.getpid()
+
+
+def test_async_jobs_in_children_beside_others_on_the_loop(isolated: Callable[..., Any]) -> None:
+    """An async job that ends in a child is recorded as one of a child: the loop here has its own."""
+    b = isolated(beside=[QueueSpec("w")])
+
+    @processor(Here)
+    async def here(job: Job[Here]) -> int:
+        return os.getpid()
+
+    b.start(arun, here)
+    for _ in range(3):
+        assert b.result(Here()) == os.getpid()
+        assert b.result(ARun()) != os.getpid()
 
 
 def test_jobs_of_rq_clients(isolated: Callable[..., Any]) -> None:
