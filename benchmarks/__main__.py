@@ -20,6 +20,7 @@ PROGRAMS: Final = {
     "page": ("page", "write docs/benchmarks.md from the JSON of a run"),
     "imports": ("imports", "what importing each public name costs"),
     "fence": ("fence", "interruptions that land outside of their attempt"),
+    "budget": ("budget", "where the time of a job goes, in microseconds"),
 }
 """What is no row: its module, and what it does."""
 FILES: Final = ("--json", "--markdown")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import growth
+from benchmarks import budget, growth
 from benchmarks.environments import ENVIRONMENTS
 from benchmarks.page import page
 from benchmarks.report import markdown
@@ -113,3 +113,11 @@ def test_names() -> None:
     assert {row.workload for row in ROWS.values()} == set(WORKLOADS)
     assert {name for rows in GROUPS.values() for name in rows} == set(ROWS)
     assert {name for workload in WORKLOADS.values() for name in workload.systems} == set(SYSTEMS)
+
+
+def test_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    """The budget of a job is measured, the server's part and Python's."""
+    budget.main(["--jobs", "20", "--rounds", "1", "--server", "valkey"])
+    told = capsys.readouterr().out
+    assert "advance, batches of 10: " in told
+    assert "read the answer of a claim" in told

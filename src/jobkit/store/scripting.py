@@ -7,6 +7,7 @@ A script's header says its keys, arguments, reply, bound and invariant; `--@incl
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache
 from importlib import resources
 
@@ -37,6 +38,21 @@ NAMES = (
 _INCLUDE = "--@include "
 
 
+_PLACES = re.compile(r"^local Q = \{(.+?)\}$", re.MULTILINE | re.DOTALL)
+
+
+def _with_places(text: str) -> str:
+    """The text with the numbers that its table Q has for the keys of a queue, in place of the table.
+
+    A script's tables and functions are made anew in each call, and each look into a table costs again.
+    """
+    table = _PLACES.search(text)
+    if table is None:
+        return text
+    places = dict(re.findall(r"(\w+) = (\d+)", table[1]))
+    return re.sub(r"\bQ\.(\w+)", lambda name: places[name[1]], text.replace(table[0], ""))
+
+
 @attrs.frozen
 class Script:
     """One transition's Lua text and its SHA-1 in hex, by which the server knows it."""
@@ -58,5 +74,5 @@ def script(name: str) -> Script:
                 (folder / "lib" / f"{library}.lua").read_text(encoding="utf-8")
                 for library in line.removeprefix(_INCLUDE).split()
             ]
-    text = "\n".join([*parts, own])
+    text = _with_places("\n".join([*parts, own]))
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

@@ -2,11 +2,6 @@
 -- is a stale hint and is dropped. Bound: `want` plus 64 visits.
 -- Invariant: a started job has jk_token in its hash and its member in the lease zset, both written here.
 local PROMOTE_BOUND = 200
--- What a plain RQ client asked for, in the order of store/terms.py.
-local TERMS = {'retries_left', 'retry_intervals', 'enqueue_at_front_on_retry', 'number_of_retries', 'repeats_left',
-               'repeat_intervals', 'result_ttl', 'failure_ttl', 'success_callback_name', 'success_callback_timeout',
-               'failure_callback_name', 'failure_callback_timeout', 'stopped_callback_name', 'stopped_callback_timeout'}
-
 -- The job's key holds something that is not a hash: the bytes are moved aside and a hash in their place says so, so
 -- that the entry reaches the dead letters and blocks nobody.
 local function quarantine(base, id)
@@ -30,7 +25,11 @@ local function row(queue, n, id, h, epoch, past, terms)
           terms or ''}
 end
 
+-- What a plain RQ client asked for, in the order of store/terms.py.
 local function terms_of(id)
+  local TERMS = {'retries_left', 'retry_intervals', 'enqueue_at_front_on_retry', 'number_of_retries', 'repeats_left',
+                 'repeat_intervals', 'result_ttl', 'failure_ttl', 'success_callback_name', 'success_callback_timeout',
+                 'failure_callback_name', 'failure_callback_timeout', 'stopped_callback_name', 'stopped_callback_timeout'}
   local terms = call('HMGET', job_key(id), unpack(TERMS))
   for i = 1, #TERMS do terms[i] = terms[i] or '' end
   return terms
