@@ -306,6 +306,7 @@ class ClaimChannel:
         )
 
     def _claimed(self, queues: Sequence[str], name: str, row: Sequence[Any]) -> Claimed:
+        place: int
         if len(row) == _SHORT:
             place, n, job_id, data, extra, timeout = row
             return Claimed(
