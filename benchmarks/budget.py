@@ -1,7 +1,7 @@
 """Where the time of a job goes, in microseconds: the server's by command, Python's by what it does for a job.
 
-The server's part is measured by calling `advance` alone, in batches, without a worker; Python's by doing each step for a
-hundred jobs that were claimed, again and again, without a server. Told is the least of some rounds: what disturbs a
+The server's part is measured by calling `advance` alone, in batches, without a worker; Python's by doing each step for
+a hundred jobs that were claimed, again and again, without a server. Told is the least of some rounds: what disturbs a
 machine only adds. In a worker both run at once, on cores that may share what they are made of, and take longer.
 """
 
