@@ -128,3 +128,16 @@ def test_trim_takes_everything_of_a_job(world: World) -> None:
     world.sweeps.trim("a", QueueRules(keep_done=0, keep_dead=0))
     assert not [key for key in world.all_keys() if ":j" in key and not key.startswith("rq:jk:")]
     assert not world.redis.exists("rq:jk:steps:j", "rq:jk:corrupt:j")
+
+
+def test_one_sweep_serves_many(world: World) -> None:
+    """A worker leaves it at a sweep that another has begun just before, and sweeps where none was begun for a while."""
+    world.sweeps.publish(world.rules)
+    world.sweeps.sweep()
+    world.enqueue(world.new("j", delay_ms=1000))
+    world.pass_time(2, swept=False)
+    assert world.sweeps.sweep(unless_within=3).promoted == 0
+    assert world.state("j") == "scheduled"
+    world.pass_time(2, swept=False)
+    assert world.sweeps.sweep(unless_within=3).promoted == 1
+    assert world.state("j") == "queued"

@@ -19,9 +19,9 @@ EVERY: Final = 5.0
 PATIENCE: Final = 1.0
 """Seconds until the next try while the server is away: after an outage jobs wait to be rescued."""
 
-SHARE: Final = 0.6
-"""A worker leaves it at another's sweep that began less than this share of the time between two ago: with any number of
-workers there are about as many sweeps as with one, and never 1.6 times that time between two."""
+SHARE: Final = 0.3
+"""A worker leaves it at another's sweep that began less than this share of the time between two ago: any number of
+workers sweep three times as often as one at most, and two sweeps are never 1.3 times that time apart."""
 
 
 class Sweeper(Ticker):
