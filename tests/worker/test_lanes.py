@@ -12,7 +12,7 @@ import attrs
 import pytest
 from redis.connection import UnixDomainSocketConnection
 
-from jobkit.errors import JobFailed
+from jobkit.errors import JobFailed, UnsuitableServer
 from jobkit.jobs import Job, JobState
 from jobkit.payloads import Payload
 from jobkit.policies import Fixed, Retry
@@ -395,6 +395,32 @@ def test_without_lanes(bench: Callable[..., Any], traffic: Traffic, monkeypatch:
     assert (traffic.calls, lane_replies(b, worker)) == ([], [])
     assert not worker._lanes._down
     all_once(b, worker, crowd, 100)
+
+
+def test_refused_lanes(bench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """A server that refuses what a lane begins with is told about once; the jobs go through the finisher."""
+    asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def refuse(_: ClaimChannel) -> None:
+        asked.put(None)
+        raise UnsuitableServer("NOPERM")
+
+    monkeypatch.setattr(ClaimChannel, "connect", refuse)
+    monkeypatch.setattr("jobkit.worker.lanes.CHECKS", 0.01)
+    b = bench(QueueSpec("q"))
+
+    @processor(Go)
+    async def go(job: Job[Go]) -> int:
+        return job.payload.n
+
+    worker = b.started(go)
+    for _ in range(3):
+        asked.get(timeout=PATIENCE)
+    assert [b.enqueue(Go(n=n)).result(PATIENCE) for n in range(3)] == [0, 1, 2]
+    b.ended(worker)
+    assert [each.message for each in caplog.records].count(
+        "lanes are refused; the finisher records in their place"
+    ) == 1
 
 
 def test_what_is_not_plain_among_what_is(bench: Callable[..., Any], traffic: Traffic) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from jobkit.errors import JobkitError
+from jobkit.errors import JobkitError, StoreUnavailable
 from jobkit.store.lane import Lane
 from jobkit.worker.dispatch import Brought, Unanswered, tally
 from jobkit.worker.finisher import BATCH, SMALL, as_finished
@@ -86,6 +86,7 @@ class Lanes:
         self._context = contextvars.Context()  # what is sent for many attempts runs in the context of none
         self._sending = False
         self._started = False
+        self._refused = False
         self._draining = False
         self._drained = threading.Event()
         self._closed = False
@@ -149,8 +150,13 @@ class Lanes:
         for lane in tuple(self._down):
             try:
                 possible = await lane.open()
-            except (JobkitError, OSError):
+            except (StoreUnavailable, OSError):
                 return  # the finisher says so when it has something to record
+            except JobkitError as error:  # rights may change, so it is tried again
+                if not self._refused:
+                    log.warning("lanes are refused; the finisher records in their place", extra={"error": str(error)})
+                self._refused = True
+                return
             except Exception:
                 log.exception("a lane cannot be opened; the finisher records in its place")
                 possible = False
