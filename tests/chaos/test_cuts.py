@@ -190,6 +190,6 @@ def wait_for_lanes(worker: Any) -> None:
         while len(lanes._lanes) < 2:
             lanes._timer.cancel()
             lanes._look()  # at once, and not in its turn
-            await asyncio.gather(lanes._task, asyncio.sleep(0))
+            await asyncio.gather(lanes._task, asyncio.sleep(0))  # reason: one turn of the loop
 
     worker._loop.call(opened())

@@ -94,7 +94,7 @@ class Crowd:
         async def go(job: Job[Go]) -> int:
             self._count(job.id, 1)
             if job.payload.n % 3 == 0:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # reason: one turn of the loop
             self._count(job.id, -1)
             return job.payload.n
 
