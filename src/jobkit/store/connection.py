@@ -188,7 +188,7 @@ class Store:
 
     def _execute(self, operation: Operation[Any], *, whole: bool) -> Any:
         words = operation.command(whole=whole)
-        # A script's answer needs no reading by redis-py, whose way to it takes twice the time of the script.
+        # A script's answer needs no reading by redis-py, whose way to it takes nearly as long as the script itself.
         call: Callable[..., Any] = self.client.execute_command if operation.script is None else self._call
         try:
             return call(*words)

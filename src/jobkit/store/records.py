@@ -26,7 +26,7 @@ class NewJob:
     due_ms: int = 0
 
 
-# These two are made once a job, and a frozen class takes twice the time to make. Nobody changes them.
+# These two are made once a job, and a frozen class takes four times as long to make. Nobody changes them.
 @attrs.define
 class Claimed:
     """One attempt that a worker owns, until it ends it or its lease runs out.

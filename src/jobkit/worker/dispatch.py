@@ -273,7 +273,7 @@ class Dispatch:
 
 
 def tally(claims: Iterable[Claimed]) -> dict[str, int]:
-    """How many there are of each queue. A Counter takes five times as long, which shows with short jobs."""
+    """How many there are of each queue. A Counter takes nearly twice as long, and so does its arithmetic."""
     counts: dict[str, int] = {}
     for each in claims:
         counts[each.queue] = counts.get(each.queue, 0) + 1

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def settled() -> Generator[None]:
-    """What is there by now stays: looked through again and again, it took a sixth of the time of short jobs."""
+    """What is there by now stays, so that the collector need not look through it again and again."""
     gc.collect()
     gc.freeze()
     try:
