@@ -89,10 +89,6 @@ class Keys:
         """List with at most one token: rung by whatever makes a job of the queue runnable."""
         return self._of(f"jk:bell:{queue}")
 
-    def rank(self, kind: str, queue: str) -> str:
-        """Zset id -> ms of the ended jobs by which retention counts: done, dead, gone."""
-        return self._of(f"jk:{kind}:{queue}")
-
     def job(self, job_id: str) -> str:
         """RQ's hash of a job."""
         return self._of(f"job:{job_id}")

@@ -1,7 +1,7 @@
 -- The keyspace every script shares. Queue-level keys are passed in; a job's own keys are built from the prefix,
 -- because a claim learns the ids only while it runs.
 --   KEYS[1..4]  clock, queues, suspended, grace
---   KEYS[5..]   one block of 13 keys a queue, in the order of Q below
+--   KEYS[5..]   one block of 13 keys a queue, in the order of Q below (the loader puts its numbers in place)
 --   ARGV[1]     key prefix, without the colon
 local call, P = redis.call, ARGV[1]
 local CLOCK, QUEUES, SUSPENDED, GRACE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
