@@ -15,7 +15,7 @@ from jobkit.store.inspection import STATES, Inspection
 from jobkit.store.operations import attempts, cancel, origin, retry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from jobkit.jobs import JobStatus
@@ -82,7 +82,7 @@ class Jobs:
             status=job_status(fields),
             payload=_payload(fields),
             timeout=fields.timeout,
-            attempts=tuple(_attempt(entry) for _, entry in entries),
+            attempts=tuple(_attempts(fields, [entry for _, entry in entries])),
         )
 
     def ls(
@@ -184,6 +184,19 @@ def _read(data: bytes) -> Any:
         return from_json(data)
     except ValueError as error:
         return {"unreadable": repr(data[:_SHOWN]), "why": str(error)}
+
+
+def _attempts(fields: JobFields, entries: Sequence[ResultEntry]) -> Iterator[AttemptRecord]:
+    yield from map(_attempt, entries)
+    if fields.state == "finished" and not entries and not fields.gave:  # its one attempt gave nothing back: no entry
+        yield AttemptRecord(
+            outcome="finished",
+            result=None,
+            error=None,
+            worker=fields.worker or "",
+            started_at=fields.started_at,
+            ended_at=fields.ended_at,
+        )
 
 
 def _attempt(entry: ResultEntry) -> AttemptRecord:

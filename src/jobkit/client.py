@@ -158,7 +158,7 @@ class StoredHandle(Generic[R_co]):
         waiting = Waiting(self.id, timeout)
         store = self._client.door.store()
         while True:
-            found = self._found(store.run(read(store.keys, self.id)))
+            found = self._found(store.run(read(store.keys, self.id, waits=True)))
             if found[0].state in ENDED:
                 return self._outcome(*found)
             after, seconds = waiting.next(found)
@@ -169,7 +169,7 @@ class StoredHandle(Generic[R_co]):
         waiting = Waiting(self.id, timeout)
         store = await self._client.door.astore()
         while True:
-            found = self._found(await store.arun(read(store.keys, self.id)))
+            found = self._found(await store.arun(read(store.keys, self.id, waits=True)))
             if found[0].state in ENDED:
                 return self._outcome(*found)
             after, seconds = waiting.next(found)
@@ -213,9 +213,9 @@ class StoredHandle(Generic[R_co]):
     def _outcome(self, job: JobFields, last: tuple[str, ResultEntry] | None) -> R_co:
         entry = last[1] if last else None
         if job.state == "finished":
-            if entry is None:
+            if entry is None and job.gave:
                 raise JobNotFound(f"job {self.id!r} finished, but its result is no longer kept")
-            value: R_co = self._value(entry.value)
+            value: R_co = self._value(entry.value if entry else None)
             return value
         if job.state == "failed":
             told = (entry.error if entry else None) or job.error or "no error was kept"

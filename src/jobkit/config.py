@@ -63,6 +63,7 @@ class Settings(BaseSettings):
         max_payload: the largest encoded payload, in bytes.
         rq_functions: patterns of plain functions ("billing.tasks.*") that jobs of other RQ clients may call; none by
             default. In the environment: separated by commas.
+        event_loop: what async processors run on: uvloop, asyncio, or auto: uvloop where it is installed.
         log_level: of the worker's log.
         log_format: json, console, or auto: console on a terminal, else json.
 
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     queues: dict[str, QueueOverride] = Field(default_factory=dict)
     max_payload: Whole = Field(default=1_048_576, ge=1)
     rq_functions: Annotated[tuple[str, ...], NoDecode] = ()
+    event_loop: Literal["auto", "asyncio", "uvloop"] = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
 

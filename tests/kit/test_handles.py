@@ -21,6 +21,7 @@ from jobkit import (
 )
 from jobkit.waiting import Waiting
 from tests.kit.app import NEVER_LONG, Add, Flaky, Hold, Note, Stage, Sum, Wait, make_kit
+from tests.outage.servers import eventually
 
 
 def test_result_is_the_declared_type(live: JobKit) -> None:
@@ -33,6 +34,26 @@ def test_result_of_a_job_without_one_is_none(live: JobKit, stage: Stage) -> None
     """A job whose payload promises nothing gives None once it has ended."""
     assert live.enqueue(Note(text="kept")).result(timeout=timedelta(seconds=NEVER_LONG)) is None
     assert stage.notes == ["kept"]
+
+
+def test_result_of_a_job_that_had_ended(live: JobKit) -> None:
+    """Who asks after the end of a job without a result learns of it as well, and of its one attempt."""
+    handle = live.enqueue(Note())
+    eventually(lambda: handle.status().state is JobState.FINISHED)
+    assert handle.result(timeout=0) is None
+    (attempt,) = live.jobs.get(handle.id).attempts
+    assert (attempt.outcome, attempt.result, attempt.worker) == ("finished", None, handle.status().worker)
+    assert attempt.seconds is not None
+
+
+def test_a_result_that_is_gone_is_told(live: JobKit, store_url: str) -> None:
+    """A result that somebody deleted is not taken for None."""
+    handle = live.enqueue(Add(numbers=[1]))
+    handle.result(timeout=NEVER_LONG)
+    with redis.Redis.from_url(store_url) as server:
+        server.delete(f"rq:results:{handle.id}")
+    with pytest.raises(JobNotFound, match="finished, but its result is no longer kept"):
+        handle.result(timeout=0)
 
 
 def test_result_waits_past_failed_attempts(live: JobKit) -> None:

@@ -56,6 +56,8 @@ class ModelJob:
     saves: int = 0
     steps: dict[str, str] = attrs.field(factory=dict)
     results: list[tuple[int, str]] = attrs.field(factory=list)
+    told: bool = False
+    gave: bool = False
 
 
 @attrs.define

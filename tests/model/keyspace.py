@@ -182,6 +182,8 @@ def _of_job(job_id: str, job: ModelJob) -> Iterator[tuple[str, Any]]:
         "jk_dead": job.state in RANK_OF and job.state != "finished" and "1",
         "jk_progress": job.progress,
         "jk_steps": job.saves,
+        "jk_tell": job.told and "1",
+        "jk_gave": job.gave and "1",
     }
     yield f"rq:job:{job_id}", {name: str(value) for name, value in fields.items() if value}
     yield f"rq:jk:steps:{job_id}", job.steps

@@ -131,6 +131,7 @@ class Model(Places):
             for job_id in first + got:
                 job = self.jobs[job_id]
                 job.state, job.worker, job.lease_end, job.epoch = "started", worker, self.now + LEASE, job.epoch + 1
+                job.told = job.told or job.epoch > 1
             if waiting:
                 self.bells.add(queue)
             due = [job.due for job in self.jobs.values() if (job.queue, job.state) == (queue, "scheduled")]
@@ -147,6 +148,11 @@ class Model(Places):
         """The server has named the token of a claim."""
         self.jobs[claim.id].token = claim.token
 
+    def wait_for(self, job_id: str) -> None:
+        """Somebody waits for the job's end."""
+        job = self.jobs[job_id]
+        job.told = job.told or job.state not in RANK_OF
+
     def is_owned(self, claim: Claimed) -> bool:
         """Whether the claim's token owns its job."""
         return self.standing(claim) == "own"
@@ -161,7 +167,13 @@ class Model(Places):
         return "done" if claim.token in {job.done, job.finished_by} else "lost"
 
     def advance(
-        self, worker: str, batch: Sequence[Claimed], follow_ups: Sequence[NewJob], wants: Mapping[str, int]
+        self,
+        worker: str,
+        batch: Sequence[Claimed],
+        follow_ups: Sequence[NewJob],
+        wants: Mapping[str, int],
+        *,
+        gives: bool,
     ) -> Answer:
         """A worker finishes a batch, the follow-ups being the first one's, and asks for more."""
         lost: list[str] = []
@@ -175,7 +187,8 @@ class Model(Places):
                 job = self.jobs[claim.id]
                 self._unpark(job)
                 job.finished_by, job.reason, job.steps = claim.token, None, {}
-                self._end(claim.id, "finished", FINISHED, trim=False)
+                self._end(claim.id, "finished", FINISHED, trim=False, told=gives or job.told)
+                job.gave = job.gave or gives
                 self._count(worker, "successful_job_count")
                 queues.add(claim.queue)
                 for follow_up in follow_ups if index == 0 else ():

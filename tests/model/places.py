@@ -54,9 +54,10 @@ class Places:
         self.waiting[job.queue].insert(0, job_id)
         self.bells.add(job.queue)
 
-    def _end(self, job_id: str, state: str, kind: int, *, trim: bool = True) -> None:
+    def _end(self, job_id: str, state: str, kind: int, *, trim: bool = True, told: bool = True) -> None:
         job, rank = self.jobs[job_id], RANK_OF[state]
-        job.results.append((kind, job.token or ""))
+        if told:
+            job.results.append((kind, job.token or ""))
         self._release(job)
         job.state, job.ended = state, self.now
         self.ranks[rank, job.queue].append((self.now, job_id))

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 )
 
 from jobkit.errors import LostClaim
+from jobkit.store import operations
 from jobkit.store.claims import Claims
 from jobkit.store.records import Batch, Claimed, NewJob
 from jobkit.store.sweeps import SweepReport
@@ -192,17 +193,35 @@ class Machine(RuleBasedStateMachine):
         self.answered(hand, batch, self.model.claim(worker, wants, heard=heard, looks=looks, found=offered))
 
     @precondition(lambda self: self.hands_used)
-    @rule(who=NUMBERS, picks=PICKS, follow_ups=st.lists(NEWS, max_size=2), wants=WANTS, dropped=st.booleans())
+    @rule(
+        who=NUMBERS,
+        picks=PICKS,
+        follow_ups=st.lists(NEWS, max_size=2),
+        wants=WANTS,
+        dropped=st.booleans(),
+        gives=st.booleans(),
+    )
     def advance(
-        self, who: int, picks: list[Any], follow_ups: list[Any], wants: Mapping[str, int], *, dropped: bool
+        self, who: int, picks: list[Any], follow_ups: list[Any], wants: Mapping[str, int], *, dropped: bool, gives: bool
     ) -> None:
-        """A worker finishes jobs, also such as are not its own, and asks for more."""
+        """A worker finishes jobs, with a result or without, also such as are not its own; it asks for more."""
         worker, hand = self.someone(who)
         batch, follows = self.pick(hand, picks), tuple(self.new(told) for told in follow_ups)
-        done = [done_with(claim, follow_ups=follows if i == 0 else ()) for i, claim in enumerate(batch)]
+        value = b"1" if gives else b"null"
+        done = [done_with(claim, value=value, follow_ups=() if i else follows) for i, claim in enumerate(batch)]
         with hand.calling(dropped=dropped) as channel:
             answered = channel.advance(done, wants)
-        self.answered(hand, answered, self.model.advance(worker, batch, follows, wants))
+        self.answered(hand, answered, self.model.advance(worker, batch, follows, wants, gives=gives))
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(number=NUMBERS)
+    def wait_for(self, number: int) -> None:
+        """Somebody waits for a job's end: it will leave an entry, whatever it gives back."""
+        job_id = sorted(self.model.jobs)[number % len(self.model.jobs)]
+        read = self.world.store.run(operations.read(self.world.store.keys, job_id, waits=True))
+        assert read
+        assert read[0].state == self.model.jobs[job_id].state
+        self.model.wait_for(job_id)
 
     @precondition(lambda self: any(hand.kept for hand in self.hands.values()))
     @rule(who=NUMBERS)

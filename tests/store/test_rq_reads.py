@@ -18,6 +18,7 @@ from rq.registry import (
 )
 from rq.results import Result
 
+from jobkit.store import operations
 from jobkit.store.presence import Presence
 from tests.store.world import World, done_with
 
@@ -96,10 +97,27 @@ def test_finished_result(world: World) -> None:
 
 
 def test_finished_without_value(world: World) -> None:
-    """A job that gives nothing back has a successful result of None."""
+    """A job that gave nothing back is finished for RQ, and returned None; there is no entry to read."""
     world.channel.advance([done_with(world.started(), value=b"null")], {})
+    job = fetch(world, "j")
+    assert (job.is_finished, job.return_value(), job.latest_result()) == (True, None, None)
+
+
+def test_an_awaited_end_without_value(world: World) -> None:
+    """Where somebody waits, a job that gives nothing back has a successful result of None."""
+    claimed = world.started()
+    world.store.run(operations.read(world.store.keys, "j", waits=True))
+    world.channel.advance([done_with(claimed, value=b"null")], {})
     result = fetch(world, "j").latest_result()
     assert (result.type, result.return_value) == (Result.Type.SUCCESSFUL, None)
+
+
+def test_the_last_result_is_of_the_last_attempt(world: World) -> None:
+    """A job that failed first and gave nothing back then does not read as failed."""
+    world.enqueue("j")
+    world.fail(world.claim_one(), delay=0, error="Traceback\nOSError: first")
+    world.channel.advance([done_with(world.claim_one(), value=b"null")], {})
+    assert [each.type for each in fetch(world, "j").results()] == [Result.Type.SUCCESSFUL, Result.Type.RETRIED]
 
 
 def test_failed_results(world: World) -> None:

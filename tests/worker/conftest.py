@@ -115,6 +115,14 @@ def make_bench(url: str, lines: Lines, specs: list[QueueSpec]) -> Bench:
     return Bench(url, store, lines, queues, Client(door, Envelopes(queues, 1_048_576)))
 
 
+@pytest.fixture(params=["asyncio", "uvloop"])
+def both_loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test on each of the event loops that an application may have."""
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+    monkeypatch.setenv("JOBKIT_EVENT_LOOP", request.param)
+
+
 @pytest.fixture
 def lines() -> Iterator[Lines]:
     """Give the worker's log, from the level debug on."""

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
-from jobkit.errors import JobFailed
+from jobkit.errors import ConfigurationError, JobFailed
 from jobkit.jobs import Job
 from jobkit.payloads import Payload
 from jobkit.policies import Retry
 from jobkit.processing import processor
 from jobkit.queues import QueueSpec
+from jobkit.worker import event_loops
+from tests.worker.conftest import PATIENCE
+
+pytestmark = pytest.mark.usefixtures("both_loops")
 
 
 class Break(Payload, name="break", queue="q"):
@@ -68,3 +72,28 @@ def test_the_loop_survives_its_processors(bench: Callable[..., Any], how: str) -
     assert b.enqueue(Wait()).result(10) == "well"
     b.ended(worker)
     assert not worker.failed
+
+
+def test_the_loop_is_the_one_that_is_named(bench: Callable[..., Any], request: pytest.FixtureRequest) -> None:
+    """Async processors run on the loop that the settings name."""
+    b = bench()
+    kinds: list[str] = []
+
+    @processor(Wait)
+    async def wait(job: Job[Wait]) -> str:
+        kinds.append(type(asyncio.get_running_loop()).__module__.partition(".")[0])
+        return "well"
+
+    b.started(wait)
+    assert b.enqueue(Wait()).result(timeout=PATIENCE) == "well"
+    assert kinds == [request.node.callspec.params["both_loops"]]
+
+
+def test_a_loop_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without uvloop, auto is asyncio's loop, and asking for uvloop by name is refused with the remedy."""
+    monkeypatch.setattr(event_loops, "uvloop", None)
+    loop = event_loops.new_event_loop("auto")
+    loop.close()
+    assert type(loop).__module__.startswith("asyncio")
+    with pytest.raises(ConfigurationError, match=r"Install jobkit\[fast\]"):
+        event_loops.new_event_loop("uvloop")

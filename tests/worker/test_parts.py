@@ -14,16 +14,17 @@ from jobkit.store.records import Batch
 from jobkit.store.sweeps import SweepReport
 from jobkit.worker.ahead import GiveBack
 from jobkit.worker.commands import CommandListener, Heartbeat
-from jobkit.worker.executors import LoopExecutor, ThreadExecutor
 from jobkit.worker.fetcher import Fetcher
 from jobkit.worker.finisher import Finisher
 from jobkit.worker.held import Held
 from jobkit.worker.hooks import Hooks
 from jobkit.worker.lease import LeaseKeeper
+from jobkit.worker.loop_executor import LoopExecutor
 from jobkit.worker.parts import Part, Ticker
 from jobkit.worker.peek import Peeker
 from jobkit.worker.slots import Slots
 from jobkit.worker.sweep import Sweeper
+from jobkit.worker.thread_executor import ThreadExecutor
 from jobkit.worker.watchdog import Watchdog
 
 

@@ -7,8 +7,8 @@ import attrs
 
 from jobkit.store.records import Claimed
 from jobkit.worker.attempt import Attempt
-from jobkit.worker.executors import ThreadExecutor
 from jobkit.worker.outcomes import Completed, Outcome
+from jobkit.worker.thread_executor import ThreadExecutor
 
 PATIENCE = 10.0
 """Seconds after which what does not come fails its test."""

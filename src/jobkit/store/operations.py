@@ -51,6 +51,7 @@ _READ: Final = (
     "timeout",
     "jk_timeout",
     "retries_left",
+    "jk_gave",
 )
 
 
@@ -92,8 +93,13 @@ def enqueue(keys: Keys, jobs: Sequence[NewJob], *, fence: tuple[str, str, str] |
     return Operation(script("enqueue"), names, args, parse)
 
 
-def read(keys: Keys, job_id: str) -> Operation[tuple[JobFields, tuple[str, ResultEntry] | None] | None]:
-    """The job and its latest result entry with that entry's id, at one moment; None where there is no such job."""
+def read(
+    keys: Keys, job_id: str, *, waits: bool = False
+) -> Operation[tuple[JobFields, tuple[str, ResultEntry] | None] | None]:
+    """The job and its latest result entry with that entry's id, at one moment; None where there is no such job.
+
+    A job that gives nothing back leaves no entry, unless somebody `waits` for it: its end will leave one then.
+    """
 
     def parse(reply: Any) -> tuple[JobFields, tuple[str, ResultEntry] | None] | None:
         if not reply:
@@ -102,7 +108,7 @@ def read(keys: Keys, job_id: str) -> Operation[tuple[JobFields, tuple[str, Resul
         fields = job_fields(job_id, dict(zip(_READ, found, strict=True)), due)
         return fields, (parse_entry(last) if last else None)
 
-    return Operation(script("read"), keys.head, [keys.prefix, job_id, *_READ], parse)
+    return Operation(script("read"), keys.head, [keys.prefix, job_id, int(waits), *_READ], parse)
 
 
 def bookkeep(keys: Keys, commands: Sequence[Sequence[Any]]) -> Operation[int]:
@@ -237,6 +243,7 @@ def job_fields(job_id: str, hash_: Mapping[str, bytes | None], due: bytes | None
         ended_at=read_time(hash_.get("ended_at")),
         due_at=_seconds(due),
         timeout=_timeout(hash_),
+        gave=hash_.get("jk_gave") is not None,
     )
 
 

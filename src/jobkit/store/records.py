@@ -92,7 +92,10 @@ class QueueRules:
 
 @attrs.frozen(kw_only=True)
 class JobFields:
-    """A job's hash as it was read. `name` is empty where the data cannot be read; `data` keeps the bytes."""
+    """A job's hash as it was read. `name` is empty where the data cannot be read; `data` keeps the bytes.
+
+    `gave`: it gave something back, so that its result stream holds it as long as it is kept.
+    """
 
     id: str
     queue: str
@@ -114,6 +117,7 @@ class JobFields:
     ended_at: datetime | None
     due_at: datetime | None
     timeout: float | None
+    gave: bool
 
 
 @attrs.frozen(kw_only=True)

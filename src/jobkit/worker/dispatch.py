@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from jobkit.store.records import Batch, Claimed
     from jobkit.worker.ahead import GiveBack
     from jobkit.worker.attempt import Pipeline
-    from jobkit.worker.executors import Executor, ThreadExecutor
+    from jobkit.worker.executors import Executor
     from jobkit.worker.held import Held
     from jobkit.worker.lanes import Lanes
     from jobkit.worker.lease import LeaseKeeper
     from jobkit.worker.outcomes import Outcome
+    from jobkit.worker.thread_executor import ThreadExecutor
     from jobkit.worker.watchdog import Watchdog
 
 log = logging.getLogger("jobkit.worker")

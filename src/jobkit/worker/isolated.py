@@ -13,10 +13,10 @@ from jobkit.store.claims import Claims
 from jobkit.store.rq_jobs import RqJobs
 from jobkit.worker.answers import Answer, Ready, Refused, bare, pack_error, pack_follow_ups
 from jobkit.worker.attempt import Pipeline
-from jobkit.worker.executors import LoopExecutor
 from jobkit.worker.fence import ThreadFence
 from jobkit.worker.leash import put_on
 from jobkit.worker.logs import configure_logging
+from jobkit.worker.loop_executor import LoopExecutor
 from jobkit.worker.memory import own_peak
 from jobkit.worker.outcomes import Completed, Failed
 from jobkit.worker.port import StorePort
@@ -86,7 +86,7 @@ class Inside:
             new_job=envelopes.new_job,
             vanilla=Vanilla(RqJobs(store), bundle.settings.rq_functions),
         )
-        self._loop = LoopExecutor(self._pipeline, slots=1, on_end=self._ended)
+        self._loop = LoopExecutor(self._pipeline, slots=1, on_end=self._ended, kind=bundle.settings.event_loop)
         self._resources = Resources(bundle.open_container(), self._loop)
         if self._resources.needs_loop:
             self._loop.start()

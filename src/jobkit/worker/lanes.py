@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from jobkit.store.claims import Claims
     from jobkit.worker.attempt import Attempt
     from jobkit.worker.dispatch import Dispatch
-    from jobkit.worker.executors import LoopExecutor
     from jobkit.worker.finisher import Finisher
+    from jobkit.worker.loop_executor import LoopExecutor
     from jobkit.worker.slots import Slots
 
 log = logging.getLogger("jobkit.worker")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jobkit.container import ContainerArg, open_container
 
 if TYPE_CHECKING:
-    from jobkit.worker.executors import LoopExecutor
+    from jobkit.worker.loop_executor import LoopExecutor
 
 log = logging.getLogger("jobkit.worker")
 

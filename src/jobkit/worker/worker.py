@@ -24,7 +24,6 @@ from jobkit.worker.ahead import GiveBack
 from jobkit.worker.attempt import Attempt, Pipeline
 from jobkit.worker.commands import CommandListener, Heartbeat
 from jobkit.worker.dispatch import Dispatch
-from jobkit.worker.executors import LoopExecutor, ThreadExecutor
 from jobkit.worker.fetcher import Fetcher
 from jobkit.worker.finisher import Finisher
 from jobkit.worker.garbage import settled
@@ -34,6 +33,7 @@ from jobkit.worker.isolation import Isolation
 from jobkit.worker.lanes import Lanes
 from jobkit.worker.lease import LeaseKeeper
 from jobkit.worker.leftovers import put_back
+from jobkit.worker.loop_executor import LoopExecutor
 from jobkit.worker.peek import Peeker
 from jobkit.worker.port import StorePort
 from jobkit.worker.release import release_of
@@ -43,6 +43,7 @@ from jobkit.worker.rules import rules_of
 from jobkit.worker.signals import taken
 from jobkit.worker.slots import Slots
 from jobkit.worker.sweep import EVERY, Sweeper
+from jobkit.worker.thread_executor import ThreadExecutor
 from jobkit.worker.vanilla import Vanilla
 from jobkit.worker.watchdog import Watchdog
 
@@ -261,8 +262,9 @@ class Worker:
             vanilla=Vanilla(RqJobs(self._store), self._settings.rq_functions),
         )
         self._dispatch = dispatch = Dispatch(pipeline, claims, self._held, self._capacity, lease=self._settings.lease)
-        self._threads = ThreadExecutor(pipeline, slots=self._slots.total, on_end=dispatch.ended)
-        self._loop = LoopExecutor(pipeline, slots=self._slots.total, on_end=dispatch.ended)
+        slots, kind = self._slots.total, self._settings.event_loop
+        self._threads = ThreadExecutor(pipeline, slots=slots, on_end=dispatch.ended)
+        self._loop = LoopExecutor(pipeline, slots=slots, on_end=dispatch.ended, kind=kind)
         self._watchdog = Watchdog(grace=self._grace, on_give_up=dispatch.give_up, on_crash=crashed)
         self._keeper = LeaseKeeper(
             self._held, claims.renew, lease=self._settings.lease, on_lost=dispatch.lost, on_crash=crashed
@@ -365,16 +367,12 @@ class Worker:
         self._dispatch.return_unbegun()
         self._fetcher.stop()
         self._slots.wait_idle(self._settings.shutdown_timeout, until=self._hurry.is_set)
-        left = self._withdraw()
+        left = [attempt for attempt in self._held.all() if attempt.withdraw()]  # nothing of these is recorded any more
         self._lanes.drain()
         self._finisher.stop()
         self._finisher.join(max(LAST_CALLS, deadline - time.monotonic()) if not self._hurry.is_set() else LAST_CALLS)
         self._close(left)
         put_back(left, self._claims, own_process=self._own_process)
-
-    def _withdraw(self) -> list[Attempt]:
-        """The attempts that are still running: nothing of what they do from here on is recorded."""
-        return [attempt for attempt in self._held.all() if attempt.withdraw()]
 
     def _close(self, left: list[Attempt]) -> None:
         self._threads.stop()

@@ -3,13 +3,14 @@
 -- ARGV  2 worker   3 name of the call, with which its tokens begin   4 lease (ms)   5 n pairs   6.. pairs: queue block,
 --       want
 --       then n finished, each: queue block, id, token, result (base64 JSON or ''), started, ended (unix s), keep
---       completed, a plain client's terms (JSON: ttl; left, wait in ms, intervals: it is to be repeated) or '', number
+--       completed, a plain client's terms (JSON: ttl; left, wait in ms, intervals: it is to be repeated) or '' for our own, number
 --       of follow-ups, and that many records of seven (see enqueue)
 -- reply {jobs, lost tokens, wait_ms} as claim answers it
 -- bound the caller's batch (at most 500 finishes), 200 follow-ups written here and the rest stored for promotion, 200
 --       dependents released here and the rest noted for a sweep, 200 deletions a queue
 -- invariant a finish needs hash, token, lease member and a status that is not canceled or stopped; a repeated one
---       (jk_done) answers as the first did; follow-ups and finish are one step
+--       (jk_done) answers as the first did; follow-ups and finish are one step; a job of jobkit's own that gave nothing
+--       back at its first attempt, and that nobody waits for (jk_tell), leaves no entry in its result stream
 --@include keys write own result trim terms release promote claim replay
 local ENDED = {canceled = true, stopped = true, finished = true}
 local reply_key = KEYS[#KEYS]
@@ -73,7 +74,7 @@ for i = 1, count do
   local from, base, claim_member = unpack(finishes[i])
   local id, token, value, started, stopped, keep, asked, many = unpack(ARGV, from + 1, from + 8)
   local key = job_key(id)
-  local h = redis.pcall('HMGET', key, 'jk_token', 'status', 'jk_exec', 'jk_steps', 'jk_reason')
+  local h = redis.pcall('HMGET', key, 'jk_token', 'status', 'jk_exec', 'jk_steps', 'jk_reason', 'jk_tell')
   local state = 'own'
   if h[1] ~= token or not held[base][claim_member] or ENDED[h[2]] then
     state = standing(base, id, token, held[base][claim_member])
@@ -87,11 +88,16 @@ for i = 1, count do
     end
     q.members[#q.members + 1] = claim_member
     if h[3] then release(base, id, token, h[3], worker) end
-    call('HSET', key, 'status', 'finished', 'ended_at', ISO)
     ended[ok] = id
     if h[3] or h[5] then call('HDEL', key, 'jk_exec', 'jk_parked', 'jk_reason') end
     if h[4] then call('UNLINK', P .. ':jk:steps:' .. id) end
-    add_result(id, '1', worker, token, started, stopped, value == '' and 'jk' or 'return_value', value)
+    if value ~= '' then
+      call('HSET', key, 'status', 'finished', 'ended_at', ISO, 'jk_gave', '1')
+      add_result(id, '1', worker, token, started, stopped, 'return_value', value)
+    else
+      call('HSET', key, 'status', 'finished', 'ended_at', ISO)
+      if h[6] or asked ~= '' then add_result(id, '1', worker, token, started, stopped, 'jk', '') end
+    end
     if asked ~= '' then
       vanilla[#vanilla + 1] = {base, id, token, read_terms(asked), q}
     else

@@ -45,6 +45,7 @@ local function start(base, id, h, token, worker)
   if h[6] then
     epoch = string.format('%.0f', (tonumber(h[6]) or 0) + 1)
     past = past_of(id)
+    call('HSET', key, 'jk_tell', '1')  -- its result stream may hold another end: this attempt's has to be the last there
   end
   call('HSET', key, 'status', 'started', 'started_at', ISO, 'worker_name', worker, 'jk_token', token, 'jk_epoch', epoch)
   if past[4] then  -- a dead letter that RQ's own tools requeued: it starts a new life
