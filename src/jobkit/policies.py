@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import random as _random
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -27,6 +27,10 @@ def _fixed(value: Seconds) -> float:
 
 def _cap(value: Seconds | None) -> float | None:
     return None if value is None else seconds(value, "Exponential(cap=)", above=0.0)
+
+
+_LEFT_OUT: Final = (None, 0.0)
+"""An Exponential's cap and jitter where its wire form ends before them."""
 
 
 @checks.spelt
@@ -143,12 +147,16 @@ class Retry:
         return [self.delay(failed, lambda: 0.5) for failed in range(1, self.attempts)]
 
     def to_wire(self) -> list[Any]:
-        """The policy as JSON values, for the job's record. A callable backoff stays in the code that declares it."""
+        """The policy as JSON values, for the job's record. A callable backoff stays in the code that declares it.
+
+        Each job carries it, so it is short: whole numbers without a point, and no defaults at its end.
+        """
         match self.backoff:
             case Fixed(seconds=wait):
-                return [self.attempts, ["fixed", wait]]
+                return [self.attempts, ["fixed", _short(wait)]]
             case Exponential(base=base, factor=factor, cap=cap, jitter=jitter):
-                return [self.attempts, ["exponential", base, factor, cap, jitter]]
+                rest = [cap and _short(cap), _short(jitter)] if jitter else [_short(cap)] if cap is not None else []
+                return [self.attempts, ["exp", _short(base), _short(factor), *rest]]
             case _:
                 return [self.attempts, ["code"]]
 
@@ -168,7 +176,8 @@ class Retry:
             match wire:
                 case [attempts, ["fixed", wait]]:
                     return cls(attempts=attempts, backoff=Fixed(wait))
-                case [attempts, ["exponential", base, factor, cap, jitter]]:
+                case [attempts, ["exp", base, factor, *rest]] if len(rest) <= len(_LEFT_OUT):
+                    cap, jitter = (*rest, *_LEFT_OUT[len(rest) :])
                     return cls(attempts=attempts, backoff=Exponential(base, factor=factor, cap=cap, jitter=jitter))
                 case [attempts, ["code"]]:
                     return cls(attempts=attempts, backoff=(declared or cls()).backoff)
@@ -176,6 +185,10 @@ class Retry:
                     raise CorruptJob(f"expected a retry policy such as [3, ['fixed', 2.0]], got {wire!r}")
         except DeclarationError as error:
             raise CorruptJob(f"the job's retry policy {wire!r} is wrong: {error}") from error
+
+
+def _short(number: float) -> float:
+    return int(number) if float(number).is_integer() else number
 
 
 def _age(value: Seconds | None) -> float | None:

@@ -45,7 +45,14 @@ def test_no_wait_is_endless(base: Any, factor: Any, failed: Any, chance: Any) ->
 
 @pytest.mark.parametrize(
     "retry",
-    [Retry(), Retry(attempts=9, backoff=Fixed(3)), Retry(backoff=Exponential(1, factor=3, cap=9, jitter=0.5))],
+    [
+        Retry(),
+        Retry(attempts=9, backoff=Fixed(3)),
+        Retry(backoff=Fixed(0.25)),
+        Retry(backoff=Exponential(1, factor=3, cap=9, jitter=0.5)),
+        Retry(backoff=Exponential(0.5, factor=1.5, jitter=1)),
+        Retry(backoff=Exponential(0.5, cap=60)),
+    ],
 )
 def test_policies_travel(retry: Any) -> None:
     """A policy comes back from its wire form as it was."""
