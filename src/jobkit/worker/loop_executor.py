@@ -142,23 +142,26 @@ class LoopExecutor:
         for attempt in attempts:
             task = loop.create_task(self._one(attempt), context=context(attempt))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
             if isinstance(attempt.fence, TaskFence):
                 attempt.fence.begin(task)
 
     async def _one(self, attempt: Attempt) -> None:
-        attempt.ident = threading.get_ident()
-        if attempt.undecided:
-            outcome = await self._pipeline.arun(attempt)
-        else:
-            outcome = Dropped("its claim was lost before it began")
-        attempt.over = True
-        following = self._on_end(attempt, outcome)
-        if following is not None:
-            self._begin([following])
+        try:
+            attempt.ident = threading.get_ident()
+            if attempt.undecided:
+                outcome = await self._pipeline.arun(attempt)
+            else:
+                outcome = Dropped("its claim was lost before it began")
+            attempt.over = True
+            following = self._on_end(attempt, outcome)
+            if following is not None:
+                self._begin([following])
+        finally:
+            # Not by a callback of the task, which costs each job another turn of the loop.
+            self._tasks.discard(asyncio.current_task())  # type: ignore[arg-type]  # it runs in one
 
     async def _cancel_all(self) -> None:
-        tasks = list(self._tasks)
+        tasks = [task for task in self._tasks if not task.done()]  # one that is cancelled before it begins stays there
         for task in tasks:
             task.cancel()
         if tasks:

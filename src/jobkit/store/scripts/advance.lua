@@ -14,7 +14,7 @@
 --@include keys write own result trim terms release promote claim replay
 local ENDED = {canceled = true, stopped = true, finished = true}
 local reply_key = KEYS[#KEYS]
-local kept = replayed(reply_key, ARGV[3])
+local kept = replayed(ARGV[3])
 if kept then return kept end
 local worker, n = ARGV[2], tonumber(ARGV[5])
 local at = 6 + 2 * n

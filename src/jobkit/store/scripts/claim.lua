@@ -11,7 +11,7 @@
 --       parked job that it has parked itself
 --@include keys write own promote claim parked replay
 local reply_key = KEYS[#KEYS]
-local kept = replayed(reply_key, ARGV[3])
+local kept = replayed(ARGV[3])
 if kept then return kept end
 local out, pairs_n = {}, tonumber(ARGV[5])
 local release_name = ARGV[6 + 2 * pairs_n]

@@ -114,7 +114,7 @@ end
 -- `start_first` is given, it may start some of the wanted jobs before and says how many.
 local function claim_all(pairs_at, n, worker, lease, token_base, out, start_first)
   local wait = -1
-  local asleep = call('EXISTS', SUSPENDED) == 1
+  local asleep = SEEN[2]
   for i = 0, n - 1 do
     local index, want = ARGV[pairs_at + 2 * i], tonumber(ARGV[pairs_at + 2 * i + 1])
     if want > 0 then

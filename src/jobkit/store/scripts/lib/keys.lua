@@ -15,12 +15,15 @@ local function block(index) return HEAD + (tonumber(index) - 1) * BLOCK end
 local function queue_name(base) return string.sub(KEYS[base + Q.LIST], #P + 8) end  -- behind 'prefix:queue:'
 local function job_key(id) return P .. ':job:' .. id end
 
+-- One look for what most scripts ask: the clock, whether RQ's tools suspended the workers, and a caller's last reply.
+local SEEN = call('MGET', CLOCK, SUSPENDED, KEYS[#KEYS])
+
 -- Server time in ms that never runs backwards, whatever the host's clock does. `keep_clock` stores it; it writes, so
 -- it is called after the first real write of a script (a write that a full server may refuse must not come first).
 local NOW = (function()
   local t = call('TIME')
   local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-  local seen = tonumber(call('GET', CLOCK) or 0)
+  local seen = tonumber(SEEN[1] or 0)
   return now > seen and now or seen
 end)()
 -- A number that is given to a command is printed and read again each time: these are printed once.

@@ -31,6 +31,7 @@ local function drain_follow(base, bound)
 end
 
 local function promote(base, bound)
+  if call('EXISTS', KEYS[base + Q.SCHEDULED], KEYS[base + Q.FOLLOW]) == 0 then return 0 end
   local n = promote_due(base, bound)
   return n + drain_follow(base, bound - n > 0 and bound - n or 1)
 end
