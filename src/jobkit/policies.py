@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import random as _random
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -27,10 +27,6 @@ def _fixed(value: Seconds) -> float:
 
 def _cap(value: Seconds | None) -> float | None:
     return None if value is None else seconds(value, "Exponential(cap=)", above=0.0)
-
-
-_LEFT_OUT: Final = (None, 0.0)
-"""An Exponential's cap and jitter where its wire form ends before them."""
 
 
 @checks.spelt
@@ -176,9 +172,9 @@ class Retry:
             match wire:
                 case [attempts, ["fixed", wait]]:
                     return cls(attempts=attempts, backoff=Fixed(wait))
-                case [attempts, ["exp", base, factor, *rest]] if len(rest) <= len(_LEFT_OUT):
-                    cap, jitter = (*rest, *_LEFT_OUT[len(rest) :])
-                    return cls(attempts=attempts, backoff=Exponential(base, factor=factor, cap=cap, jitter=jitter))
+                case [attempts, ["exp", base, factor, *rest]] if len(rest) <= 2:  # noqa: PLR2004 - cap and jitter
+                    told: dict[str, Any] = dict(zip(("cap", "jitter"), rest, strict=False))
+                    return cls(attempts=attempts, backoff=Exponential(base, factor=factor, **told))
                 case [attempts, ["code"]]:
                     return cls(attempts=attempts, backoff=(declared or cls()).backoff)
                 case _:

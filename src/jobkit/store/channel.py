@@ -210,7 +210,7 @@ class ClaimChannel:
             keep = self._rules[done.queue].keep_done
             value = encode(done.value) if done.value and done.value != b"null" else b""
             follow_ups = done.follow_ups
-            args += (place[done.queue], done.id, done.token, value, done.started, done.ended, keep)
+            args += (place[done.queue], done.id, done.token, value, b"%.3f" % done.started, b"%.3f" % done.ended, keep)
             args += ("" if done.terms is None else done.terms.of_finish(), len(follow_ups))
             for follow in follow_ups:
                 args += record(follow, place[follow.queue])

@@ -46,7 +46,7 @@ class LoopExecutor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._gate = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[Attempt, asyncio.Task[None]] = {}
         self._stopped = False
         self._over = False
 
@@ -141,7 +141,7 @@ class LoopExecutor:
         loop, context = self._running(), self._pipeline.context
         for attempt in attempts:
             task = loop.create_task(self._one(attempt), context=context(attempt))
-            self._tasks.add(task)
+            self._tasks[attempt] = task
             if isinstance(attempt.fence, TaskFence):
                 attempt.fence.begin(task)
 
@@ -158,10 +158,12 @@ class LoopExecutor:
                 self._begin([following])
         finally:
             # Not by a callback of the task, which costs each job another turn of the loop.
-            self._tasks.discard(asyncio.current_task())  # type: ignore[arg-type]  # it runs in one
+            self._tasks.pop(attempt, None)
 
     async def _cancel_all(self) -> None:
-        tasks = [task for task in self._tasks if not task.done()]  # one that is cancelled before it begins stays there
+        tasks = [
+            task for task in self._tasks.values() if not task.done()
+        ]  # one that is cancelled before it begins stays there
         for task in tasks:
             task.cancel()
         if tasks:
