@@ -158,7 +158,7 @@ def test_suspended(world: World) -> None:
 
 
 def test_when_a_channel_looks(one_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It looks where it had nothing before, once a second while it is busy, and without waiting while there are any."""
+    """It looks where it had nothing before, every two seconds while it is busy, and without waiting while there are any."""
     world, now = one_world, [1000.0]
     monkeypatch.setattr("jobkit.store.channel.time.monotonic", lambda: now[0])
     parked(world, "old", "p1", "p2")
@@ -181,13 +181,13 @@ def test_when_a_channel_looks(one_world: World, monkeypatch: pytest.MonkeyPatch)
         call, _, first = calls[-1]
         return [each.id for each in batch.claimed], call.args[-1] == "new", first and first[-1]
 
-    assert claim() == (["p1"], True, 1.0)
+    assert claim() == (["p1"], True, None)
     assert claim() == (["p2"], True, None)
     assert claim("j1") == (["j1"], True, None)
-    now[0] += 0.75
+    now[0] += 1.75
     assert claim("j2") == (["j2"], False, 0.25)
     now[0] += 0.25
-    assert claim("j3") == (["j3"], True, 1.0)
+    assert claim("j3") == (["j3"], True, None)
     assert claim() == ([], False, 1.0)
     assert claim() == ([], True, 1.0)
     channel.close()

@@ -103,7 +103,7 @@ PARTS: dict[str, Callable[[Callable[[str], None]], Any]] = {
     "hooks": lambda crash: Hooks(None, None, on_crash=crash),
     "keeper": lambda crash: LeaseKeeper(Held(), lambda _: set(), lease=1, on_lost=nothing, on_crash=crash),
     "sweeper": lambda crash: Sweeper(SweepReport, on_crash=crash),
-    "peeker": lambda crash: Peeker(lambda: True, on_crash=crash),
+    "peeker": lambda crash: Peeker(lambda: 0, on_crash=crash),
     "heartbeat": lambda crash: Heartbeat(nothing, lambda: False, on_crash=crash),
     "commands": lambda crash: CommandListener(no_commands, nothing, on_crash=crash),  # type: ignore[arg-type]
     "fetcher": fetcher,
@@ -192,3 +192,16 @@ def test_a_ticker_survives_its_errors(lines: Any) -> None:
         "the server did not answer; trying again",
         "a tick failed; trying again",
     ]
+
+
+def test_candidates_bid_less_often_beside_many() -> None:
+    """A worker that is not elected bids once a second; many bid ten times a second together, and not in step."""
+    answers = iter([0, 2, 10, 500, 500])
+    peeker = Peeker(lambda: next(answers), on_crash=nothing)  # type: ignore[arg-type]
+    assert [peeker.tick() for _ in range(2)] == [0.04, 1.0]
+    assert 1.0 <= peeker.tick() <= 1.5
+    assert peeker.tick() == 10.0
+    peeker = Peeker(lambda: 50, on_crash=nothing)  # type: ignore[arg-type]
+    waits = {peeker.tick() for _ in range(50)}
+    assert len(waits) > 25
+    assert 2.5 <= min(waits) <= max(waits) <= 7.5

@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 _BLOCK_AT_LEAST: Final = 0.01
 _INTERRUPT_LIVES: Final = 60
-_LOOK_EVERY: Final = 1.0
+_LOOK_EVERY: Final = 2.0
 """Seconds between two looks at what other releases have parked."""
 _SHORT: Final = 6
 """The length of a job's first claim in a reply (scripts/claim.lua)."""
@@ -94,15 +94,19 @@ class ClaimChannel:
         """Claim up to `wants` jobs of each queue; with `block` seconds, wait for a bell first.
 
         The wait and the claim go out in one write, so that a bell costs no second round trip. Keep `block` under the
-        socket timeout. Once a second, where it was given nothing, and as long as there are any, it claims jobs that
-        other releases have parked before it claims others. Raises StoreUnavailable, StoreFull or UnsuitableServer.
+        socket timeout. Every two seconds, where it was given nothing, and as long as there are any, it claims jobs
+        that other releases have parked before it claims others. Raises StoreUnavailable, StoreFull or UnsuitableServer.
         """
         self._repeat_unanswered()
         if self._owed is not None:
             return self._with_owed(Batch([], [], None))
         first, now = None, time.monotonic()
-        look = self._more_parked or self._idle or now >= self._next_look
-        block = 0.0 if self._more_parked else min(block, math.inf if look else self._next_look - now)
+        late = now >= self._next_look
+        look = self._more_parked or self._idle or late
+        if self._more_parked or (late and not self._idle):
+            block = 0.0
+        elif not look:
+            block = min(block, self._next_look - now)
         if block > 0:
             wanted = (self._store.keys.bell(queue) for queue in self._rules if wants.get(queue))
             first = ("BLPOP", self._bell, *wanted, max(block, _BLOCK_AT_LEAST))

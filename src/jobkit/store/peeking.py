@@ -20,8 +20,11 @@ class Peeking:
     store: Store
     caller: str
 
-    def peek(self) -> bool:
-        """Ring for queues that hold jobs unannounced; answers whether this caller is the elected one."""
+    def peek(self) -> int:
+        """Ring for queues that hold jobs unannounced, where this caller is the elected one.
+
+        Answers 0 then, else how many workers there are.
+        """
         keys = self.store.keys
         call = Operation(
             script("peek"),
@@ -29,4 +32,4 @@ class Peeking:
             [keys.prefix, self.caller, round(ELECTED_FOR * 1000)],
             int,
         )
-        return self.store.run(call) >= 0
+        return max(0, -self.store.run(call))

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("jobkit.worker")
 
-BLOCK: Final = 1.0
-"""Seconds that a claim waits on the bells at most."""
+BLOCK: Final = 2.0
+"""Seconds that a claim waits on the bells at most. Fifty idle workers claim as often as these go by."""
+QUICK: Final = 0.5
+"""Seconds within which a claim that brings nothing has come back too early, several times in a row."""
 
 
 class Fetcher(Part):
@@ -73,10 +75,10 @@ class Fetcher(Part):
                 self._slots.settle(self._dispatch.hand_out(batch.claimed, asked=asked))
                 self._dispatch.look()
                 # A bell that rings for nothing (another worker was quicker, the queue is suspended) must not spin.
-                quick = not batch.claimed and not self._nudged and time.monotonic() - asked < BLOCK / 2
+                quick = not batch.claimed and not self._nudged and time.monotonic() - asked < QUICK
                 empty, self._nudged = (empty + 1 if quick else 0), False
                 if empty > 3:  # noqa: PLR2004
-                    self._stopping.wait(min(BLOCK / 2, 0.01 * 2 ** (empty - 3)))
+                    self._stopping.wait(min(QUICK, 0.01 * 2 ** (empty - 3)))
         finally:
             self._channel.close()
 

@@ -2,15 +2,15 @@
 -- time does it, elected by a key that it renews while it asks.
 -- KEYS  head, the specs, the election's key
 -- ARGV  2 caller   3 how long an election holds (ms)
--- reply how many bells were rung; -1 where another caller is elected
+-- reply how many bells were rung; where another caller is elected, the number of workers (1 or more), negative
 -- bound one look a queue that jobkit serves
 -- invariant reads only, and one small write when it rings or renews: it may be asked several times a second
 --@include keys
 local specs, elected = KEYS[5], KEYS[6]
 local holder, ttl = call('GET', elected), tonumber(ARGV[3])
-if holder and holder ~= ARGV[2] then return -1 end
+if holder and holder ~= ARGV[2] then return -math.max(1, call('SCARD', P .. ':workers')) end
 if call('PTTL', elected) < ttl / 2 then call('SET', elected, ARGV[2], 'PX', ttl) end
-if call('EXISTS', SUSPENDED) == 1 then return 0 end
+if SEEN[2] then return 0 end
 local rung = 0
 for _, list in ipairs(call('SMEMBERS', QUEUES)) do
   local name = string.sub(list, #P + 8)
