@@ -158,7 +158,7 @@ def test_suspended(world: World) -> None:
 
 
 def test_when_a_channel_looks(one_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It looks where it had nothing before, every two seconds while it is busy, and without waiting while there are any."""
+    """It looks where it had nothing before, every two seconds while busy, and without waiting while there are any."""
     world, now = one_world, [1000.0]
     monkeypatch.setattr("jobkit.store.channel.time.monotonic", lambda: now[0])
     parked(world, "old", "p1", "p2")
