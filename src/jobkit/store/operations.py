@@ -56,10 +56,10 @@ _READ: Final = (
 
 
 def record(job: NewJob, block: int) -> tuple[Any, ...]:
-    """A job as the seven values of a script's record."""
+    """A job as the eight values of a script's record."""
     whole = int(job.timeout)
     timeout = whole if whole == job.timeout else job.timeout
-    return (job.id, job.data, timeout, job.extra, job.delay_ms, job.due_ms, block)
+    return (job.id, job.data, timeout, job.extra, job.delay_ms, job.due_ms, job.flow, block)
 
 
 def blocks(keys: Keys, queues: Iterable[str]) -> tuple[list[str], Mapping[str, int]]:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class NewJob:
-    """A job to write. `delay_ms` counts from the server's clock at the write; `due_ms` is a unix time; 0 is none."""
+    """A job to write. `delay_ms` counts from the server's clock at the write; `due_ms` is a unix time; 0 is none.
+
+    `flow` is empty, or JSON: what the job is subject to beyond its queue's order.
+    """
 
     id: str
     queue: str
@@ -24,6 +27,7 @@ class NewJob:
     timeout: float
     delay_ms: int = 0
     due_ms: int = 0
+    flow: bytes = b""
 
 
 # These two are made once a job, and a frozen class takes four times as long to make. Nobody changes them.

@@ -4,7 +4,7 @@
 --       want
 --       then n finished, each: queue block, id, token, result (base64 JSON or ''), started, ended (unix s), keep
 --       completed, a plain client's terms (JSON: ttl; left, wait in ms, intervals: it is to be repeated) or '' for our own, number
---       of follow-ups, and that many records of seven (see enqueue)
+--       of follow-ups, and that many records of eight (see enqueue)
 -- reply {jobs, lost tokens, wait_ms} as claim answers it
 -- bound the caller's batch (at most 500 finishes), 200 follow-ups written here and the rest stored for promotion, 200
 --       dependents released here and the rest noted for a sweep, 200 deletions a queue
@@ -25,14 +25,14 @@ local lost, per_queue, budget, ok, ended = {}, {}, 200, 0, {}
 local function follow_ups(from, many)
   for i = 0, many - 1 do
     local a = from + i * RECORD
-    local base = block(ARGV[a + 6])
+    local base = block(ARGV[a + 7])
     if budget > 0 then
       budget = budget - 1
-      write_job(base, ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5])
+      write_job(base, ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5], ARGV[a + 6])
     else
       local delay, due = tonumber(ARGV[a + 4]), ARGV[a + 5]
       if delay > 0 then due = NOW + delay end
-      call('RPUSH', KEYS[base + Q.FOLLOW], ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], 0, due)
+      call('RPUSH', KEYS[base + Q.FOLLOW], ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], 0, due, ARGV[a + 6])
       pushed[base] = pushed[base] or {}
     end
   end

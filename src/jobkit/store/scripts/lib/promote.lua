@@ -24,7 +24,7 @@ local function drain_follow(base, bound)
   local flat = call('LPOP', KEYS[base + Q.FOLLOW], bound * (RECORD - 1))
   if not flat then return 0 end
   for i = 1, #flat, RECORD - 1 do
-    write_job(base, flat[i], flat[i + 1], flat[i + 2], flat[i + 3], flat[i + 4], flat[i + 5])
+    write_job(base, flat[i], flat[i + 1], flat[i + 2], flat[i + 3], flat[i + 4], flat[i + 5], flat[i + 6])
   end
   flush_pushes()
   return #flat / (RECORD - 1)

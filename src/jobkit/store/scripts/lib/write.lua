@@ -1,12 +1,13 @@
--- Writing new jobs. A record is seven values: id, data, timeout, extra, delay_ms, due_ms, queue block.
+-- Writing new jobs. A record is eight values: id, data, timeout, extra, delay_ms, due_ms, flow, queue block. `flow` is ''
+-- or JSON: what the job is subject to beyond its queue's order (store/records.py, NewJob).
 -- Invariant: a job's hash is written in the same script as its entry in a list or registry.
-local RECORD = 7
+local RECORD = 8
 local pushed = {}
 
 -- Writes one job; the push itself waits for `flush_pushes`, so that a batch costs one RPUSH a queue.
 -- RQ reads whole seconds only, so `timeout` is rounded up and jk_timeout keeps a fractional one as it was given.
 -- Answers 1 where it was created and 0 where a job of that id exists: an enqueue may be repeated safely.
-local function write_job(base, id, data, timeout, extra, delay, due)
+local function write_job(base, id, data, timeout, extra, delay, due, flow)
   local key = job_key(id)
   if call('EXISTS', key) == 1 then return 0 end
   delay, due = tonumber(delay), tonumber(due)
