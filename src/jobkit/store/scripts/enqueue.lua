@@ -5,7 +5,7 @@
 -- reply a list of 1 (created) or 0 (a job of that id exists); -1 where the fence says that the caller lost its claim
 -- bound 500 jobs
 -- invariant the first write is one a full server refuses, so that an enqueue is refused whole; acknowledged = stored
---@include keys write own
+--@include keys limits lanes write own
 local n = tonumber(ARGV[2])
 if ARGV[3] ~= '' and standing(block(ARGV[3]), ARGV[4], ARGV[5]) ~= 'own' then return -1 end
 local out, at, created = {}, 6, 0

@@ -2,7 +2,7 @@
 -- or JSON: what the job is subject to beyond its queue's order (store/records.py, NewJob).
 -- Invariant: a job's hash is written in the same script as its entry in a list or registry.
 local RECORD = 8
-local pushed = {}
+local pushed, written = {}, 0
 
 -- Writes one job; the push itself waits for `flush_pushes`, so that a batch costs one RPUSH a queue.
 -- RQ reads whole seconds only, so `timeout` is rounded up and jk_timeout keeps a fractional one as it was given.
@@ -11,6 +11,7 @@ local function write_job(base, id, data, timeout, extra, delay, due, flow)
   local key = job_key(id)
   if call('EXISTS', key) == 1 then return 0 end
   delay, due = tonumber(delay), tonumber(due)
+  local asked = flow ~= '' and cjson.decode(flow) or {}
   local exact = string.find(timeout, '[.e]') and timeout
   if exact then timeout = math.ceil(tonumber(exact)) end
   if delay > 0 then due = NOW + delay end
@@ -23,7 +24,15 @@ local function write_job(base, id, data, timeout, extra, delay, due, flow)
     call('HSET', key, 'data', data, 'origin', queue_name(base), 'status', 'queued', 'timeout', timeout,
          'created_at', ISO, 'enqueued_at', ISO, 'jk', extra)
     pushed[base] = pushed[base] or {}
-    pushed[base][#pushed[base] + 1] = id
+    if not asked.l then pushed[base][#pushed[base] + 1] = id end
+  end
+  if asked.l then
+    written = written + 1
+    -- Microseconds: calls follow one another by more than one for each job they write, so first come, first served.
+    local since = due > NOW and due * 1000 or NOW * 1000 + tonumber(TIME[2]) % 1000
+    local lane = string.format('%.0f', since + written - asked.b * 1000) .. US .. asked.l
+    call('HSET', key, 'jk_lane', lane)
+    if due <= NOW then into_lane(base, id, lane) end
   end
   if exact then call('HSET', key, 'jk_timeout', exact) end
   return 1
