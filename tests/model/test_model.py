@@ -180,8 +180,8 @@ class Machine(RuleBasedStateMachine):
         heard = waits and any(wants[queue] for queue in self.model.bells)
         hand, now = self.hands[worker], iso(self.model.now)
         with hand.calling(dropped=dropped) as channel:
-            channel._next_look = 0.0 if looks else math.inf
-            channel._idle = channel._more_parked = False
+            channel._next_look = math.inf
+            channel._idle, channel._more_parked = looks, False
             batch = channel.claim(wants, block=PATIENCE if heard else NO_WAIT)
         parked = [(claim, self.model.jobs[claim.id]) for claim in batch.claimed if self.model.jobs[claim.id].parked]
         # One that is given though it is scheduled was offered, or fell due and was queued at this moment.

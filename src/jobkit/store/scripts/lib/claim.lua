@@ -57,8 +57,9 @@ local function claim(base, queue, want, worker, lease, token_base, out)
   promote(base, PROMOTE_BOUND)
   local list, visits, got, leases, wips = KEYS[base + Q.LIST], want + 64, 0, {}, {}
   local rules, name, permit = rules_of(base), queue_name(base), -1
+  local asked = want
   if rules then want, permit = admitted(base, name, rules, want) end
-  local limited = permit >= 0 or want <= 0
+  local limited = want < asked
   while got < want and visits > 0 do
     local ids = call('LPOP', list, math.min(want - got, visits))
     if not ids or #ids == 0 then break end
