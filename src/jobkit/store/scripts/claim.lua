@@ -35,7 +35,7 @@ local function start_parked(base, index, want)
         if h[1] == 'scheduled' and string.match(call('HGET', job_key(id), 'jk_parked') or '', ' (.*)$') == releases
             and call('ZREM', KEYS[base + Q.SCHEDULED], id) == 1 then
           if h[9] then
-            into_lane(base, id, h[9])
+            move_into_lane(base, id, h[9])
           else
             got = got + 1
             begin(base, index, id, h, ARGV[2], lease_end, ARGV[3], out, leases, wips)
