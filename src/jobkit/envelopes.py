@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from pydantic_core import from_json
 
 from jobkit.errors import DeclarationError, PayloadTooLarge
 from jobkit.payloads import encode, kind
@@ -36,7 +38,7 @@ class Envelopes:
         Raises:
             UnknownQueue: the payload's queue is none of the kit's.
             DeclarationError: the payload counts on a mutex, which nothing enforces yet.
-            NotSerialisable: a field does not come back from JSON; the message names it.
+            NotSerialisable: a field does not come back from JSON, or is none for a dedupe key; the message names it.
             PayloadTooLarge: the JSON of the payload, or of the tags, is larger than `max_payload`.
 
         """
@@ -56,6 +58,7 @@ class Envelopes:
             )
         options = draft.options
         delay_ms = due_ms = 0
+        parts: dict[str, Any] = {}
         if options is not PLAIN:
             if options.tags:
                 extra = _extra(spec, options.tags)
@@ -67,9 +70,10 @@ class Envelopes:
             delay_ms = round(options.delay * 1000)
             if options.at is not None:
                 due_ms = max(0, round(options.at.timestamp() * 1000))
-        return NewJob(
-            draft.id, known.queue, pack_data(known.name, known.version, data), extra, spec.timeout, delay_ms, due_ms
-        )
+            if options.dedupe is not None:
+                parts["d"] = options.dedupe.to_wire(from_json(data), type(payload).__qualname__)
+        packed = pack_data(known.name, known.version, data)
+        return NewJob(draft.id, known.queue, packed, extra, spec.timeout, delay_ms, due_ms, _flow(parts))
 
     def _rules(self, queue: str) -> tuple[QueueSpec, bytes]:
         found = self._plain.get(queue)
@@ -77,6 +81,11 @@ class Envelopes:
             spec = self.queues.get(queue)
             found = self._plain[queue] = (spec, _extra(spec))
         return found
+
+
+def _flow(parts: Mapping[str, Any]) -> bytes:
+    """What the job is subject to beyond its queue's order, as its record has it; empty where that is nothing."""
+    return json.dumps(parts, separators=(",", ":")).encode() if parts else b""
 
 
 def _extra(spec: QueueSpec, tags: Mapping[str, str] | None = None) -> bytes:

@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 from typing_extensions import TypeVar
 
 from jobkit import checks
+from jobkit.dedupe import Dedupe
 from jobkit.errors import CorruptJob, DeclarationError, UnknownJobName, WrongPayload, did_you_mean
 from jobkit.payloads import Payload, R_co, check_payload, decode, encode, kind
 from jobkit.timing import LONGEST, Seconds, aware, seconds
@@ -50,23 +51,31 @@ def _tags(value: Mapping[str, str] | None) -> Mapping[str, str]:
 @checks.spelt
 @attrs.frozen(kw_only=True)
 class EnqueueOptions:
-    """When a job may start, and the labels it carries.
+    """When a job may start, the labels it carries, and what it is not to repeat.
 
     Args:
         delay: seconds (or timedelta) from the enqueue, by the server's clock; 0 for at once.
         at: a moment with a timezone; exclusive with `delay`. One in the past means at once.
         tags: labels such as {"tenant": "t_1"}, in the job's logs and status.
+        dedupe: what becomes of the job where another of its key is there; None for nothing.
 
     """
 
     delay: float = attrs.field(default=0.0, converter=_delay)
     at: datetime | None = attrs.field(default=None, converter=_at)
     tags: Mapping[str, str] = attrs.field(default=_NO_TAGS, converter=_tags, hash=False)
+    dedupe: Dedupe | None = attrs.field(default=None, validator=attrs.validators.optional(checks.a(Dedupe)))
 
     def __attrs_post_init__(self) -> None:
-        """Refuse the two ways to say when, together."""
+        """Refuse two ways to say when, together."""
         if self.at is not None and self.delay:
             raise DeclarationError(f"expected delay= or at=, got both: delay={self.delay!r}, at={self.at!r}")
+        if self.dedupe is not None and self.dedupe.mode == "debounce" and (self.delay or self.at is not None):
+            told = f"delay={self.delay!r}" if self.delay else f"at={self.at!r}"
+            raise DeclarationError(
+                f"expected delay= or at=, or dedupe= with mode='debounce', got both: {told}, {self.dedupe!r}. A "
+                "debounced job starts when nobody has enqueued it for `within` seconds"
+            )
 
 
 PLAIN = EnqueueOptions()
@@ -88,6 +97,12 @@ class Draft(Generic[R_co]):
     options: EnqueueOptions = PLAIN
     id: str = attrs.field(factory=checks.new_job_id, converter=checks.job_id)
 
+    def __attrs_post_init__(self) -> None:
+        """Refuse a dedupe key over fields that the payload does not have."""
+        if self.options is not PLAIN and self.options.dedupe is not None:
+            cls: Any = type(self.payload)
+            self.options.dedupe.check(cls.model_fields, cls.__qualname__)
+
     def to_json(self) -> str:
         """The draft as one line of JSON, for an outbox table.
 
@@ -96,7 +111,7 @@ class Draft(Generic[R_co]):
 
         """
         known = kind(self.payload)
-        at = self.options.at
+        at, dedupe = self.options.at, self.options.dedupe
         return to_json(
             {
                 "id": self.id,
@@ -106,6 +121,7 @@ class Draft(Generic[R_co]):
                 "delay": self.options.delay,
                 "at": None if at is None else at.isoformat(),
                 "tags": dict(self.options.tags),
+                "dedupe": None if dedupe is None else attrs.asdict(dedupe),
             },
         ).decode()
 
@@ -126,7 +142,9 @@ class Draft(Generic[R_co]):
             row = from_json(data)
             name, version, payload = row["name"], row["version"], row["payload"]
             when = None if row["at"] is None else datetime.fromisoformat(row["at"])
-            options = EnqueueOptions(delay=row["delay"], at=when, tags=row["tags"])
+            told = row.get("dedupe")  # rows of earlier releases have none
+            dedupe = None if told is None else Dedupe(**told)
+            options = EnqueueOptions(delay=row["delay"], at=when, tags=row["tags"], dedupe=dedupe)
             job_id = row["id"]
         except (ValueError, TypeError, KeyError) as error:
             raise CorruptJob(f"expected the JSON of a draft, as Draft.to_json() writes it: {error!r}") from error
@@ -148,6 +166,7 @@ def draft(
     at: datetime | None = None,
     job_id: str | None = None,
     tags: Mapping[str, str] | None = None,
+    dedupe: Dedupe | None = None,
 ) -> Draft[T]:
     """A payload with options, to be sent later: in `then=`, in `enqueue_many`, or from an outbox.
 
@@ -157,14 +176,15 @@ def draft(
         at: a moment with a timezone, instead of `delay`.
         job_id: letters, digits, _ and -; made up when it is None. The same id makes one job.
         tags: labels for logs and status.
+        dedupe: what becomes of the job where another of its key is there.
 
     Raises:
         WrongPayload: it is no payload.
         DeclarationError: an option is wrong.
 
     """
-    plain = not delay and at is None and not tags and delay is not False
-    options = PLAIN if plain else EnqueueOptions(delay=delay, at=at, tags=tags or _NO_TAGS)
+    plain = not delay and at is None and not tags and delay is not False and dedupe is None
+    options = PLAIN if plain else EnqueueOptions(delay=delay, at=at, tags=tags or _NO_TAGS, dedupe=dedupe)
     return Draft(payload, options, checks.new_job_id() if job_id is None else job_id)
 
 
