@@ -1,5 +1,6 @@
 """Any calls in any order leave every acknowledged job in one place, with one owner at most, and nothing besides."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -67,12 +68,14 @@ class Machine(RuleBasedStateMachine):
 
     # --- what the rules are given
 
-    def new(self, told: tuple[bool, int, str, int, bool]) -> NewJob:
-        """A new job. Its time is told as a delay or as a date, which may be the present one."""
-        is_free, number, queue, delay, is_date = told
+    def new(self, told: tuple[bool, int, str, int, bool, tuple[str, str, int | None] | None]) -> NewJob:
+        """A new job, with a dedupe key or without. Its time is a delay or a date, which may be the present one."""
+        is_free, number, queue, delay, is_date, dedupe = told
         among = [job_id for job_id in IDS if job_id not in self.model.jobs] if is_free else IDS
         when = {"due_ms": self.model.now + delay} if is_date else {"delay_ms": delay}
-        return self.world.new((among or IDS)[number % len(among or IDS)], queue, **when)
+        flow = {"d": dict(zip("kmw", dedupe, strict=True))} if dedupe else None
+        job_id = (among or IDS)[number % len(among or IDS)]
+        return self.world.new(job_id, queue, flow=json.dumps(flow).encode() if flow else b"", **when)
 
     def some_job(self, number: int, states: Sequence[str]) -> tuple[str, str]:
         """A job and its queue, as its hash names it: in one of these states where there is one."""
@@ -180,8 +183,8 @@ class Machine(RuleBasedStateMachine):
         heard = waits and any(wants[queue] for queue in self.model.bells)
         hand, now = self.hands[worker], iso(self.model.now)
         with hand.calling(dropped=dropped) as channel:
-            channel._next_look = 0.0 if looks else math.inf
-            channel._idle = channel._more_parked = False
+            channel._next_look = math.inf
+            channel._idle, channel._more_parked = looks, False
             batch = channel.claim(wants, block=PATIENCE if heard else NO_WAIT)
         parked = [(claim, self.model.jobs[claim.id]) for claim in batch.claimed if self.model.jobs[claim.id].parked]
         # One that is given though it is scheduled was offered, or fell due and was queued at this moment.

@@ -88,6 +88,9 @@ def test_another_job_of_the_same_id(world: World) -> None:
     before = world.hash("d")
     assert world.enqueue(keyed(world, "y"), keyed(world, "e", "debounce", 60, key="other")) == [True, True]
     assert world.hash("d") == before
+    world.redis.delete("rq:job:y")
+    world.enqueue(keyed(world, "y", queue="b"))
+    assert world.enqueue(keyed(world, "z")) == [True]
 
 
 def test_many_of_one_key_in_a_call(world: World) -> None:

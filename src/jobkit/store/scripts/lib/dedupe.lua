@@ -1,6 +1,6 @@
 -- Dedupe keys. A record's flow may hold {"d": {"k": digest, "m": mode, "w": ms}}; the key jk:dedupe:{queue}:{digest} is
 -- 'ms id': when a job was bound to it, and which. The job's own jk_key names the digest, so that another job which came
--- to the same id later is not taken for it.
+-- to the same id later, for something else or in another queue, is not taken for it.
 -- Nothing that ends, deletes or promotes a job looks at its key, and plain jobs pay nothing: what is bound is looked up
 -- when the key comes again, so that one whose job has ended, or was deleted by whatever tool, binds nobody. It goes by
 -- itself: a throttle with its window, any other BINDS after its job was due or met last. That has to be longer than jobs
@@ -20,11 +20,10 @@ local function bound_to(base, name, d)
   local at, id = string.match(value, '^(%d+) (.+)$')
   if not id then return nil end
   if d.m == 'throttle' then return NOW < tonumber(at) + d.w and id or nil end
-  local h = redis.pcall('HMGET', job_key(id), 'status', 'jk_key', 'enqueued_at')
+  local h = redis.pcall('HMGET', job_key(id), 'status', 'jk_key', 'enqueued_at', 'origin')
   local status = h[1]
-  if h[2] ~= d.k or status == 'finished' or status == 'failed' or status == 'stopped' or status == 'canceled' then
-    return nil
-  end
+  if h[2] ~= d.k or h[4] ~= queue_name(base) then return nil end
+  if status == 'finished' or status == 'failed' or status == 'stopped' or status == 'canceled' then return nil end
   local due = status == 'scheduled' and call('ZSCORE', KEYS[base + Q.SCHEDULED], id)
   if d.m == 'debounce' then
     -- What has been queued once has met its due time: it may be scheduled for its next attempt now.
