@@ -23,16 +23,15 @@ _DIGEST: Final = 16
 """Bytes of a key's digest: with 2**40 keys in use, two meet once in 2**49 times."""
 
 
-def _key(_: object, __: attrs.Attribute[str], value: str) -> None:
+def _key(_: object, __: attrs.Attribute[Any], value: Any) -> None:
     fields_of(value, "Dedupe", "key")
 
 
-def _mode(_: object, __: attrs.Attribute[str], value: str) -> None:
-    given: object = value
-    if given not in _MODES:
+def _mode(_: object, __: attrs.Attribute[Any], value: Any) -> None:
+    if value not in _MODES:
         raise DeclarationError(
             f"Dedupe(mode=): expected 'reject', 'throttle' or 'debounce', got {value!r}"
-            f"{did_you_mean(value, _MODES) if isinstance(given, str) else ''}",
+            f"{did_you_mean(value, _MODES) if isinstance(value, str) else ''}",
         )
 
 
