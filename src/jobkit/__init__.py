@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from jobkit.factory import JobKit
     from jobkit.jobs import Job, JobHandle, JobState, JobStatus, Progress, in_thread
+    from jobkit.limits import MaxRunning, Priority, RateLimit
     from jobkit.payloads import Payload, kind
     from jobkit.policies import Exponential, Fixed, Retention, Retry
     from jobkit.processing import Processor, processor
@@ -56,12 +57,15 @@ __all__ = [
     "JobState",
     "JobStatus",
     "JobkitError",
+    "MaxRunning",
     "NotSerialisable",
     "Payload",
     "PayloadTooLarge",
+    "Priority",
     "Processor",
     "Progress",
     "QueueSpec",
+    "RateLimit",
     "ResultTimeout",
     "Retention",
     "Retry",
@@ -102,6 +106,7 @@ _MODULES: Final = {
     ),
     "factory": ("JobKit",),
     "jobs": ("Job", "JobHandle", "JobState", "JobStatus", "Progress", "in_thread"),
+    "limits": ("MaxRunning", "Priority", "RateLimit"),
     "payloads": ("Payload", "kind"),
     "policies": ("Exponential", "Fixed", "Retention", "Retry"),
     "processing": ("Processor", "processor"),

@@ -10,6 +10,7 @@ import attrs
 from pydantic_core import from_json
 
 from jobkit.errors import DeclarationError, JobCancelled, JobFailed, JobNotFound, WrongPayload
+from jobkit.limits import Priority
 from jobkit.payloads import Payload, R_co
 from jobkit.processing import load_result
 from jobkit.results import Draft, as_draft, draft
@@ -113,7 +114,8 @@ def drafted(
     at: datetime | None,
     job_id: str | None,
     tags: Mapping[str, str] | None,
-    dedupe: Dedupe | None,
+    priority: Priority = Priority.NORMAL,
+    dedupe: Dedupe | None = None,
 ) -> Draft[T]:
     """A payload with the options it is enqueued with, or the draft that brings its own.
 
@@ -123,15 +125,17 @@ def drafted(
 
     """
     if isinstance(payload, Draft):
-        if delay or at is not None or job_id is not None or tags or dedupe is not None:
+        apart = job_id is not None or tags or priority is not Priority.NORMAL or dedupe is not None
+        if delay or at is not None or apart:
             raise DeclarationError(
                 "enqueue: a draft brings its own options; expected it alone, got options beside it. Give them to "
                 "draft(...)",
             )
         return payload
-    if delay == 0.0 and delay is not False and at is None and job_id is None and not tags and dedupe is None:
+    plain = delay == 0.0 and delay is not False and at is None and job_id is None and not tags
+    if plain and priority is Priority.NORMAL and dedupe is None:
         return as_draft(payload, "enqueue")
-    return draft(payload, delay=delay, at=at, job_id=job_id, tags=tags, dedupe=dedupe)
+    return draft(payload, delay=delay, at=at, job_id=job_id, tags=tags, priority=priority, dedupe=dedupe)
 
 
 def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -64,6 +64,8 @@ class Settings(BaseSettings):
         rq_functions: patterns of plain functions ("billing.tasks.*") that jobs of other RQ clients may call; none by
             default. In the environment: separated by commas.
         event_loop: what async processors run on: uvloop, asyncio, or auto: uvloop where it is installed.
+        revision: of the release that is deployed, counting up: rules of queues (limits, weights) of an older release do
+            not replace those of a newer one. 0: the worker that started last is right.
         log_level: of the worker's log.
         log_format: json, console, or auto: console on a terminal, else json.
 
@@ -90,6 +92,7 @@ class Settings(BaseSettings):
     max_payload: Whole = Field(default=1_048_576, ge=1)
     rq_functions: Annotated[tuple[str, ...], NoDecode] = ()
     event_loop: Literal["auto", "asyncio", "uvloop"] = "auto"
+    revision: Whole = Field(default=0, ge=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from pydantic_core import from_json
 
-from jobkit.errors import DeclarationError, PayloadTooLarge
+from jobkit.errors import PayloadTooLarge
+from jobkit.flow import Lanes
 from jobkit.payloads import encode, kind
 from jobkit.results import PLAIN, Draft
 from jobkit.store.codec import pack_data, pack_extra
@@ -17,6 +18,7 @@ from jobkit.store.records import NewJob
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jobkit.payloads import Kind
     from jobkit.queues import QueueSet, QueueSpec
 
 
@@ -30,26 +32,24 @@ class Envelopes:
 
     queues: QueueSet
     max_payload: int
-    _plain: dict[str, tuple[QueueSpec, bytes]] = attrs.field(factory=dict, init=False, repr=False, eq=False)
+    _known: dict[type[Any], tuple[QueueSpec, bytes, Lanes]] = attrs.field(
+        factory=dict, init=False, repr=False, eq=False
+    )
 
     def new_job(self, draft: Draft[object]) -> NewJob:
         """The record of a draft.
 
         Raises:
             UnknownQueue: the payload's queue is none of the kit's.
-            DeclarationError: the payload counts on a mutex, which nothing enforces yet.
+            DeclarationError: the queue's rules ask for a field that the payload has not, or the job for a priority that
+                the queue has not.
             NotSerialisable: a field does not come back from JSON, or is none for a dedupe key; the message names it.
             PayloadTooLarge: the JSON of the payload, or of the tags, is larger than `max_payload`.
 
         """
         payload = draft.payload
         known = kind(payload)
-        if known.mutex is not None:
-            raise DeclarationError(
-                f"{known.name}: mutex={known.mutex!r} is not enforced yet, and a job that counts on it would run "
-                "beside another; take it out until singletons are there",
-            )
-        spec, extra = self._rules(known.queue)
+        spec, extra, lanes = self._rules(type(payload), known)
         data = encode(payload)
         if len(data) > self.max_payload:
             raise PayloadTooLarge(
@@ -58,7 +58,6 @@ class Envelopes:
             )
         options = draft.options
         delay_ms = due_ms = 0
-        parts: dict[str, Any] = {}
         if options is not PLAIN:
             if options.tags:
                 extra = _extra(spec, options.tags)
@@ -70,21 +69,30 @@ class Envelopes:
             delay_ms = round(options.delay * 1000)
             if options.at is not None:
                 due_ms = max(0, round(options.at.timestamp() * 1000))
-            if options.dedupe is not None:
-                parts["d"] = options.dedupe.to_wire(from_json(data), type(payload).__qualname__)
-        packed = pack_data(known.name, known.version, data)
-        return NewJob(draft.id, known.queue, packed, extra, spec.timeout, delay_ms, due_ms, _flow(parts))
+        flow = lanes.flow(payload, options.priority)
+        if options.dedupe is not None:
+            flow["d"] = options.dedupe.to_wire(from_json(data), type(payload).__qualname__)
+        return NewJob(
+            draft.id,
+            known.queue,
+            pack_data(known.name, known.version, data),
+            extra,
+            spec.timeout,
+            delay_ms,
+            due_ms,
+            _flow(flow),
+        )
 
-    def _rules(self, queue: str) -> tuple[QueueSpec, bytes]:
-        found = self._plain.get(queue)
+    def _rules(self, cls: type[Any], known: Kind) -> tuple[QueueSpec, bytes, Lanes]:
+        found = self._known.get(cls)
         if found is None:
-            spec = self.queues.get(queue)
-            found = self._plain[queue] = (spec, _extra(spec))
+            spec = self.queues.get(known.queue)
+            found = self._known[cls] = (spec, _extra(spec), Lanes.of(spec, known, cls.model_fields))
         return found
 
 
-def _flow(parts: Mapping[str, Any]) -> bytes:
-    """What the job is subject to beyond its queue's order, as its record has it; empty where that is nothing."""
+def _flow(parts: dict[str, Any]) -> bytes:
+    """What the job is subject to beyond its queue's order, as the enqueue script reads it; empty for nothing."""
     return json.dumps(parts, separators=(",", ":")).encode() if parts else b""
 
 

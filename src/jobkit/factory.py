@@ -14,6 +14,7 @@ from jobkit.door import Door
 from jobkit.envelopes import Envelopes
 from jobkit.errors import DeclarationError
 from jobkit.jobs import Job, JobHandle
+from jobkit.limits import Priority
 from jobkit.queues import QueueSet, QueueSpec
 from jobkit.results import JobResult
 
@@ -125,6 +126,7 @@ class JobKit:
         at: datetime | None = None,
         job_id: str | None = None,
         tags: Mapping[str, str] | None = None,
+        priority: Priority = Priority.NORMAL,
         dedupe: Dedupe | None = None,
     ) -> JobHandle[T]:
         """Store a job; when this returns it is on Redis, or the one that it would repeat is.
@@ -135,6 +137,7 @@ class JobKit:
             at: a moment with a timezone before which it does not start; exclusive with `delay`.
             job_id: letters, digits, _ and -. One id makes one job, so an enqueue whose answer was lost may be repeated.
             tags: labels for logs, status and filters.
+            priority: HIGH, NORMAL or LOW, in a queue that has priorities (`QueueSpec(ageing=)`).
             dedupe: a key by which the job may repeat another; the handle is then the other's.
 
         Raises:
@@ -144,7 +147,7 @@ class JobKit:
             StoreFull: Redis refused it; nothing was stored.
 
         """
-        return self._client.enqueue(drafted(payload, delay, at, job_id, tags, dedupe))
+        return self._client.enqueue(drafted(payload, delay, at, job_id, tags, priority, dedupe))
 
     async def aenqueue(
         self,
@@ -155,10 +158,11 @@ class JobKit:
         at: datetime | None = None,
         job_id: str | None = None,
         tags: Mapping[str, str] | None = None,
+        priority: Priority = Priority.NORMAL,
         dedupe: Dedupe | None = None,
     ) -> JobHandle[T]:
         """As `enqueue`, on the running event loop."""
-        return await self._client.aenqueue(drafted(payload, delay, at, job_id, tags, dedupe))
+        return await self._client.aenqueue(drafted(payload, delay, at, job_id, tags, priority, dedupe))
 
     def enqueue_many(self, payloads: Iterable[Payload[T] | Draft[T]], /) -> Sequence[JobHandle[T]]:
         """Store many jobs, 500 a call; all are checked before the first is sent.

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Protocol
 
 import attrs
 
-from jobkit import checks
+from jobkit import checks, limits
 from jobkit.errors import ConfigurationError, DeclarationError, UnknownQueue, did_you_mean
 from jobkit.policies import Retention, Retry
 from jobkit.timing import LONGEST, Seconds, seconds
@@ -24,6 +24,10 @@ def _name(value: str) -> str:
 
 def _timeout(value: Seconds) -> float:
     return seconds(value, "QueueSpec(timeout=)", above=0.0, most=LONGEST)
+
+
+def _fair_by(value: str | None) -> str | None:
+    return limits.field_name(value, "QueueSpec(fair_by=)")
 
 
 def _isolation(_: object, __: attrs.Attribute[Any], value: object) -> None:
@@ -48,6 +52,13 @@ class QueueSpec:
         max_memory: with "process": bytes; a child whose peak passed it is replaced after its job, and one that passes
             twice as much is killed. None: no limit.
         max_jobs: with "process": how many jobs a child runs before it is replaced.
+        rate_limit: a RateLimit, or several: how often jobs are begun, by all workers together.
+        max_running: how many jobs run at a time in all workers together: a number, or MaxRunning by a field.
+        fair_by: a field of the payload; its values take turns, however many jobs wait for each.
+        weights: with fair_by: turns by value; 1 for those that are not named.
+        ageing: seconds (or timedelta) that a step of priority is worth: a job goes before those of the next lower
+            priority that were enqueued up to so long before it, so no job waits behind later ones for longer. None: the
+            queue has no priorities.
 
     """
 
@@ -61,9 +72,18 @@ class QueueSpec:
         default=None, validator=attrs.validators.optional(checks.at_least(LEAST_MEMORY)), kw_only=True
     )
     max_jobs: int = attrs.field(default=MAX_JOBS, validator=checks.at_least(1), kw_only=True)
+    rate_limit: tuple[limits.RateLimit, ...] = attrs.field(default=(), converter=limits.rate_limits, kw_only=True)
+    max_running: tuple[limits.MaxRunning, ...] = attrs.field(default=(), converter=limits.max_running, kw_only=True)
+    fair_by: str | None = attrs.field(default=None, converter=_fair_by, kw_only=True)
+    weights: Mapping[str, float] | None = attrs.field(default=None, converter=limits.weights, kw_only=True, hash=False)
+    ageing: float | None = attrs.field(default=None, converter=limits.ageing, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        """Refuse limits of a child where there is none."""
+        """Refuse options that go with others that are not there."""
+        if self.weights and self.fair_by is None:
+            raise DeclarationError(
+                f"QueueSpec({self.name!r}, weights=): turns of fair keys, and there are none; add fair_by='tenant_id'"
+            )
         if self.isolation == "thread":
             for option, given in (("max_memory", self.max_memory is not None), ("max_jobs", self.max_jobs != MAX_JOBS)):
                 if given:

@@ -14,6 +14,7 @@ from typing_extensions import TypeVar
 from jobkit import checks
 from jobkit.dedupe import Dedupe
 from jobkit.errors import CorruptJob, DeclarationError, UnknownJobName, WrongPayload, did_you_mean
+from jobkit.limits import Priority, priority_of
 from jobkit.payloads import Payload, R_co, check_payload, decode, encode, kind
 from jobkit.timing import LONGEST, Seconds, aware, seconds
 
@@ -57,6 +58,7 @@ class EnqueueOptions:
         delay: seconds (or timedelta) from the enqueue, by the server's clock; 0 for at once.
         at: a moment with a timezone; exclusive with `delay`. One in the past means at once.
         tags: labels such as {"tenant": "t_1"}, in the job's logs and status.
+        priority: HIGH, NORMAL or LOW, in a queue that has priorities.
         dedupe: what becomes of the job where another of its key is there; None for nothing.
 
     """
@@ -64,6 +66,7 @@ class EnqueueOptions:
     delay: float = attrs.field(default=0.0, converter=_delay)
     at: datetime | None = attrs.field(default=None, converter=_at)
     tags: Mapping[str, str] = attrs.field(default=_NO_TAGS, converter=_tags, hash=False)
+    priority: Priority = attrs.field(default=Priority.NORMAL, converter=priority_of)
     dedupe: Dedupe | None = attrs.field(default=None, validator=attrs.validators.optional(checks.a(Dedupe)))
 
     def __attrs_post_init__(self) -> None:
@@ -121,6 +124,7 @@ class Draft(Generic[R_co]):
                 "delay": self.options.delay,
                 "at": None if at is None else at.isoformat(),
                 "tags": dict(self.options.tags),
+                "priority": self.options.priority.value,
                 "dedupe": None if dedupe is None else attrs.asdict(dedupe),
             },
         ).decode()
@@ -142,9 +146,14 @@ class Draft(Generic[R_co]):
             row = from_json(data)
             name, version, payload = row["name"], row["version"], row["payload"]
             when = None if row["at"] is None else datetime.fromisoformat(row["at"])
-            told = row.get("dedupe")  # rows of earlier releases have none
-            dedupe = None if told is None else Dedupe(**told)
-            options = EnqueueOptions(delay=row["delay"], at=when, tags=row["tags"], dedupe=dedupe)
+            told = row.get("dedupe")  # rows of earlier releases have neither this nor a priority
+            options = EnqueueOptions(
+                delay=row["delay"],
+                at=when,
+                tags=row["tags"],
+                priority=priority_of(row.get("priority", "normal")),
+                dedupe=None if told is None else Dedupe(**told),
+            )
             job_id = row["id"]
         except (ValueError, TypeError, KeyError) as error:
             raise CorruptJob(f"expected the JSON of a draft, as Draft.to_json() writes it: {error!r}") from error
@@ -166,6 +175,7 @@ def draft(
     at: datetime | None = None,
     job_id: str | None = None,
     tags: Mapping[str, str] | None = None,
+    priority: Priority = Priority.NORMAL,
     dedupe: Dedupe | None = None,
 ) -> Draft[T]:
     """A payload with options, to be sent later: in `then=`, in `enqueue_many`, or from an outbox.
@@ -176,6 +186,7 @@ def draft(
         at: a moment with a timezone, instead of `delay`.
         job_id: letters, digits, _ and -; made up when it is None. The same id makes one job.
         tags: labels for logs and status.
+        priority: HIGH, NORMAL or LOW; its queue has to have priorities (`QueueSpec(ageing=)`).
         dedupe: what becomes of the job where another of its key is there.
 
     Raises:
@@ -183,8 +194,10 @@ def draft(
         DeclarationError: an option is wrong.
 
     """
-    plain = not delay and at is None and not tags and delay is not False and dedupe is None
-    options = PLAIN if plain else EnqueueOptions(delay=delay, at=at, tags=tags or _NO_TAGS, dedupe=dedupe)
+    plain = not delay and at is None and not tags and delay is not False
+    options = PLAIN
+    if not plain or priority is not Priority.NORMAL or dedupe is not None:
+        options = EnqueueOptions(delay=delay, at=at, tags=tags or _NO_TAGS, priority=priority, dedupe=dedupe)
     return Draft(payload, options, checks.new_job_id() if job_id is None else job_id)
 
 

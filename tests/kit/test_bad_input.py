@@ -15,6 +15,7 @@ from jobkit import (
     NotSerialisable,
     Payload,
     PayloadTooLarge,
+    Priority,
     QueueSpec,
     Settings,
     UnknownJobName,
@@ -27,10 +28,6 @@ from tests.kit.app import QUEUES, Add, Note, Stage, make_kit
 
 
 class Stray(Payload, name="stray.go", queue="note"):
-    pass
-
-
-class Alone(Payload, name="alone.go", queue="notes", mutex="one"):
     pass
 
 
@@ -47,7 +44,16 @@ MISTAKES: dict[str, tuple[Callable[[JobKit], Any], type[JobkitError], str]] = {
         UnknownQueue,
         "unknown queue 'note'; did you mean 'notes'? Declared: 'sums', 'notes'; a new one is a QueueSpec in JobKit(",
     ),
-    "a mutex": (lambda kit: kit.enqueue(Alone()), DeclarationError, "alone.go: mutex='one' is not enforced yet"),
+    "a priority where there are none": (
+        lambda kit: kit.enqueue(Note(), priority=Priority.HIGH),
+        DeclarationError,
+        "notes.keep: expected no priority, since the queue 'notes' has none, got Priority.HIGH; add QueueSpec('notes',",
+    ),
+    "no priority at all": (
+        lambda kit: kit.enqueue(Note(), priority="hihg"),  # type: ignore[arg-type]
+        DeclarationError,
+        "priority=: expected a Priority (high, normal, low), got 'hihg'; did you mean 'high'?",
+    ),
     "unknown queue of a worker": (lambda kit: kit.worker("summs"), UnknownQueue, "'summs'; did you mean 'sums'?"),
     "unknown queue of a list": (lambda kit: kit.jobs.ls(queue="summs"), UnknownQueue, "'summs'; did you mean 'sums'?"),
     "unknown job name": (

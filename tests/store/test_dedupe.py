@@ -22,6 +22,9 @@ DAY_MS = 86_400_000
 def keyed(world: World, job_id: str, mode: str = "reject", within: float | None = None, **options: object) -> NewJob:
     """A new job with a dedupe key."""
     flow = {"d": {"k": options.pop("key", "k"), "m": mode} | ({} if within is None else {"w": round(within * 1000)})}
+    lane = options.pop("lane", None)
+    if lane is not None:
+        flow |= {"l": lane, "b": 0}
     return world.new(job_id, flow=json.dumps(flow).encode(), **options)
 
 
@@ -204,6 +207,20 @@ def test_debounce_rings_for_an_earlier_time(world: World) -> None:
     assert not world.redis.exists("rq:jk:bell:a")
     world.enqueue(keyed(world, "y", "debounce", 30))
     assert world.redis.exists("rq:jk:bell:a")
+
+
+def test_in_lanes(world: World) -> None:
+    """A job that waits in a lane binds its key; a debounced one waits in the lane of what came last."""
+    world.enqueue(keyed(world, "x", lane="t_1"), keyed(world, "d", "debounce", 60, key="wait", lane="t_1"))
+    assert world.enqueue(keyed(world, "y", lane="t_2")) == ["x"]
+    assert world.enqueue(keyed(world, "e", "debounce", 60, key="wait", lane="t_2")) == ["d"]
+    assert world.hash("d")["jk_lane"].endswith("t_2")
+    assert [claimed.id for claimed in world.claim()] == ["x"]
+    world.pass_time(61)
+    assert [claimed.id for claimed in world.claim()] == ["d"]
+    world.enqueue(keyed(world, "f", "debounce", 60, key="wait", lane="t_1"))
+    assert world.enqueue(keyed(world, "g", "debounce", 60, key="wait")) == ["f"]
+    assert "jk_lane" not in world.hash("f")
 
 
 @pytest.mark.parametrize(("mode", "within"), [("reject", None), ("throttle", 60), ("debounce", 60)])

@@ -33,6 +33,7 @@ _BLOCK = (
     "jk:gone:{q}",
     "jk:follow:{q}",
     "scheduler-lock:{q}",
+    "jk:rules:{q}",
 )
 _HEAD = ("jk:clock", "queues", "suspended", "jk:grace")
 _KEPT = 10_000

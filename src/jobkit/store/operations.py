@@ -52,6 +52,7 @@ _READ: Final = (
     "jk_timeout",
     "retries_left",
     "jk_gave",
+    "jk_lane",
 )
 
 
@@ -234,7 +235,8 @@ def job_fields(job_id: str, hash_: Mapping[str, bytes | None], due: bytes | None
     return JobFields(
         id=job_id,
         queue=text("origin") or "",
-        state=text("status") or "",
+        # RQ's word for a job that waits in a lane; to whoever asks it is queued.
+        state="queued" if hash_.get("jk_lane") and text("status") == "deferred" else text("status") or "",
         name=name,
         data=data,
         failed=number("jk_failed"),

@@ -30,10 +30,12 @@ NAMES = (
     "rescue",
     "retry",
     "save_step",
+    "set_rules",
     "snooze",
     "stamp",
     "trim",
     "try_out",
+    "unblock",
 )
 _INCLUDE = "--@include "
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BOUND: Final = 200
 """Jobs one script may move (design 5.7)."""
+UNBLOCK: Final = 100
+"""Limits that one sweep looks after."""
 SUSPECT_BUDGET: Final = 3
 """Workers a job may take down before it counts as poison (design 5.9)."""
 OUTAGE_AFTER: Final = 15.0
@@ -63,6 +65,20 @@ class Sweeps:
         known = ["SADD", keys.queues, *(keys.queue(queue) for queue in rules)]
         self.store.run(bookkeep(keys, [words, known]))
 
+    def enforce(self, rules: Mapping[str, str], revision: int) -> list[str]:
+        """Put the limits of these queues in force (JSON, '' for none); the queues where a newer revision stays."""
+        if not rules:
+            return []
+        names, _ = blocks(self.store.keys, rules)
+        args = [self.store.keys.prefix, revision, *rules.values()]
+        done = self.store.run(Operation(script("set_rules"), names, args, list))
+        return [queue for queue, taken in zip(rules, done, strict=True) if not taken]
+
+    def unblock(self) -> int:
+        """Look after lanes whose limit nothing gives back any more; how many may try again."""
+        keys = self.store.keys
+        return self.store.run(Operation(script("unblock"), keys.head, [keys.prefix, UNBLOCK], int))
+
     def known(self) -> tuple[dict[str, QueueRules], tuple[str, ...]]:
         """The published rules, and the queues whose rules cannot be read.
 
@@ -96,6 +112,7 @@ class Sweeps:
         report = SweepReport(unreadable=unreadable)
         for queue in [*rules, *unreadable]:
             report = self._sweep_queue(queue, rules.get(queue), report)
+        self.unblock()
         if self.store.run(Operation(None, (), ("EXISTS", keys.rate_limits), int)):
             give_slots_on(self.store)
         return report

@@ -39,7 +39,7 @@ from jobkit.worker.port import StorePort
 from jobkit.worker.release import release_of
 from jobkit.worker.resources import Resources
 from jobkit.worker.routes import Routes
-from jobkit.worker.rules import rules_of
+from jobkit.worker.rules import enforce, rules_of
 from jobkit.worker.signals import taken
 from jobkit.worker.slots import Slots
 from jobkit.worker.sweep import EVERY, Sweeper
@@ -329,6 +329,7 @@ class Worker:
         self._threads.start()
         self._isolation.start()
         self._sweeps.publish(self._claims.rules)
+        enforce(self._sweeps, [self._all_queues.get(name) for name in self._claims.rules], self._settings.revision)
         self._presence.birth()
 
     def _port(self, attempt: Attempt) -> ClaimPort:

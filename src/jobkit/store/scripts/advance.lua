@@ -11,7 +11,7 @@
 -- invariant a finish needs hash, token, lease member and a status that is not canceled or stopped; a repeated one
 --       (jk_done) answers as the first did; follow-ups and finish are one step; a job of jobkit's own that gave nothing
 --       back at its first attempt, and that nobody waits for (jk_tell), leaves no entry in its result stream
---@include keys dedupe write own result trim terms release promote claim replay
+--@include keys limits lanes dedupe write own result trim terms release promote row flow claim replay
 local ENDED = {canceled = true, stopped = true, finished = true}
 local reply_key = KEYS[#KEYS]
 local kept = replayed(ARGV[3])
@@ -74,7 +74,7 @@ for i = 1, count do
   local from, base, claim_member = unpack(finishes[i])
   local id, token, value, started, stopped, keep, asked, many = unpack(ARGV, from + 1, from + 8)
   local key = job_key(id)
-  local h = redis.pcall('HMGET', key, 'jk_token', 'status', 'jk_exec', 'jk_steps', 'jk_reason', 'jk_tell')
+  local h = redis.pcall('HMGET', key, 'jk_token', 'status', 'jk_exec', 'jk_steps', 'jk_reason', 'jk_tell', 'jk_lane')
   local state = 'own'
   if h[1] ~= token or not held[base][claim_member] or ENDED[h[2]] then
     state = standing(base, id, token, held[base][claim_member])
@@ -91,6 +91,7 @@ for i = 1, count do
     ended[ok] = id
     if h[3] or h[5] then call('HDEL', key, 'jk_exec', 'jk_parked', 'jk_reason') end
     if h[4] then call('UNLINK', P .. ':jk:steps:' .. id) end
+    if h[7] then free_limits(queue_name(base), h[7], queue_name(base) .. US .. claim_member) end
     if value ~= '' then
       call('HSET', key, 'status', 'finished', 'ended_at', ISO, 'jk_gave', '1')
       add_result(id, '1', worker, token, started, stopped, 'return_value', value)

@@ -5,7 +5,7 @@
 -- reply 'own', 'done' or 'lost'
 -- bound constant, and 200 deletions
 -- invariant a stopped job is listed with the failed ones, as RQ does; a canceled one among the canceled
---@include keys own result trim terms
+--@include keys limits own result trim terms
 local base, id, token, worker = block(1), ARGV[2], ARGV[3], ARGV[4]
 local state, execution = standing(base, id, token)
 if state ~= 'own' then return state end

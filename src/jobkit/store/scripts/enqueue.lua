@@ -6,7 +6,7 @@
 --       fence says that the caller lost its claim
 -- bound 500 jobs
 -- invariant the first write is one a full server refuses, so that an enqueue is refused whole; acknowledged = stored
---@include keys dedupe write own
+--@include keys limits lanes dedupe write own
 local n = tonumber(ARGV[2])
 if ARGV[3] ~= '' and standing(block(ARGV[3]), ARGV[4], ARGV[5]) ~= 'own' then return -1 end
 local out, at, changed = {}, 6, false

@@ -7,7 +7,7 @@
 -- reply 'own' (recorded), 'done' (recorded before: the reply was lost) or 'lost'
 -- bound constant, 200 dependents released and 200 deletions
 -- invariant the count of failures grows only here; every attempt leaves a result entry
---@include keys own result trim terms release
+--@include keys limits own result trim terms release
 local base, id, token, worker, delay = block(1), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local state, execution = standing(base, id, token)
 if state ~= 'own' then return state end

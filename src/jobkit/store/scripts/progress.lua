@@ -4,7 +4,7 @@
 -- reply 'own' or 'lost'
 -- bound constant
 -- invariant only the owner of the claim writes progress
---@include keys own
+--@include keys limits own
 pass_when_full(block(1))
 if standing(block(1), ARGV[2], ARGV[3]) ~= 'own' then return 'lost' end
 call('HSET', job_key(ARGV[2]), 'jk_progress', ARGV[4])

@@ -4,7 +4,7 @@
 -- reply the tokens that were lost
 -- bound the caller's batch (at most 500)
 -- invariant no attempt is used and no result entry is written
---@include keys own
+--@include keys limits own
 pass_when_full(block(1))
 local lost, rung = {}, {}
 for i = tonumber(ARGV[3]), 1, -1 do

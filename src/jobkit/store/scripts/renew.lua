@@ -5,7 +5,7 @@
 -- reply the tokens that are lost
 -- bound the caller's batch (at most 200)
 -- invariant a lease is never created here, only extended
---@include keys own
+--@include keys limits own
 local worker, lease, lost = ARGV[2], tonumber(ARGV[3]), {}
 pass_when_full(block(1))
 local ttl = math.ceil(lease / 1000) * 4

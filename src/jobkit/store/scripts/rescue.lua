@@ -8,7 +8,7 @@
 --       held; a key that no longer holds a hash goes to the list, where the claim quarantines it; the retry budget is
 --       not touched; nothing is rescued during the grace after an outage; a job's first rescue makes it a suspect, and
 --       from then on it pays for those claims alone under which it was tried out
---@include keys own result trim release
+--@include keys limits own result trim release
 local ENDED = {finished = true, failed = true, stopped = true, canceled = true}
 if tonumber(call('GET', GRACE) or 0) > NOW then return {0, 0, 0} end
 local base = block(1)

@@ -5,7 +5,7 @@
 -- bound constant
 -- invariant the job's results of earlier attempts stay; its steps are kept, so that what was done is not redone;
 --       an attempt that still holds a claim loses it
---@include keys own
+--@include keys limits own
 local base, id = block(1), ARGV[2]
 local key = job_key(id)
 local h = call('HMGET', key, 'status', 'jk_token', 'jk_exec', 'worker_name', 'jk_retries')

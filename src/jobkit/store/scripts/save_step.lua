@@ -4,7 +4,7 @@
 -- reply 'own' or 'lost'
 -- bound constant
 -- invariant only the owner of the claim writes steps
---@include keys own
+--@include keys limits own
 pass_when_full(block(1))
 local state = standing(block(1), ARGV[2], ARGV[3])
 if state ~= 'own' then return 'lost' end

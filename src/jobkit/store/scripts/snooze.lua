@@ -6,7 +6,7 @@
 -- bound constant
 -- invariant jk_parked keeps the time of the first parking in a row, so that its patience can end, and the releases that
 --       parked it; it is offered to the others until it falls due, and stays scheduled meanwhile
---@include keys own parked
+--@include keys limits own parked
 local base, id, token = block(1), ARGV[2], ARGV[3]
 local state, execution = standing(base, id, token)
 if state ~= 'own' then return state end

@@ -2,43 +2,6 @@
 -- is a stale hint and is dropped. Bound: `want` plus 64 visits.
 -- Invariant: a started job has jk_token in its hash and its member in the lease zset, both written here.
 local PROMOTE_BOUND = 200
--- The job's key holds something that is not a hash: the bytes are moved aside and a hash in their place says so, so
--- that the entry reaches the dead letters and blocks nobody.
-local function quarantine(base, id)
-  call('RENAME', job_key(id), P .. ':jk:corrupt:' .. id)
-  call('HSET', job_key(id), 'status', 'queued', 'origin', queue_name(base), 'created_at', ISO, 'timeout', 60,
-       'data', '', 'jk_corrupt', P .. ':jk:corrupt:' .. id)
-end
-
-local function fields(id)
-  return redis.pcall('HMGET', job_key(id), 'status', 'data', 'jk', 'timeout', 'jk_token', 'jk_epoch', 'jk_timeout',
-                     'started_at')
-end
-
--- A job as the reply gives it. The short form is a job's first claim by jobkit; what it has been through, or what a plain
--- client asked for, makes the long one.
-local function row(queue, n, id, h, epoch, past, terms)
-  local timeout = h[4] or ''
-  if h[7] and math.ceil(tonumber(h[7]) or 0) == tonumber(timeout) then timeout = h[7] end
-  if epoch == '1' and not terms then return {queue, n, id, h[2] or '', h[3] or '', timeout} end
-  return {queue, n, id, h[2] or '', h[3] or '', timeout, past[1] or '0', epoch, past[2] or '0', past[3] or '0',
-          terms or ''}
-end
-
--- What a plain RQ client asked for, in the order of store/terms.py.
-local function terms_of(id)
-  local TERMS = {'retries_left', 'retry_intervals', 'enqueue_at_front_on_retry', 'number_of_retries', 'repeats_left',
-                 'repeat_intervals', 'result_ttl', 'failure_ttl', 'success_callback_name', 'success_callback_timeout',
-                 'failure_callback_name', 'failure_callback_timeout', 'stopped_callback_name', 'stopped_callback_timeout'}
-  local terms = call('HMGET', job_key(id), unpack(TERMS))
-  for i = 1, #TERMS do terms[i] = terms[i] or '' end
-  return terms
-end
-
-local function past_of(id)
-  return call('HMGET', job_key(id), 'jk_failed', 'jk_rescues', 'jk_parked', 'jk_dead', 'jk_retries')
-end
-
 local function start(base, id, h, token, worker)
   local key = job_key(id)
   local epoch, past, terms = '1', {}, nil
@@ -75,11 +38,28 @@ local function keep_leases(base, leases, wips)
   each_slice(wips, 'ZADD', KEYS[base + Q.WIP])
 end
 
+-- ms until the next due job of the queue, or -1.
+local function wait_of(base)
+  local first = call('ZRANGE', KEYS[base + Q.SCHEDULED], 0, 0, 'WITHSCORES')
+  if #first == 0 then return -1 end
+  return math.max(1, math.ceil(tonumber(first[2]) * 1000 - NOW))
+end
+
+-- The shorter of two waits; -1 is none.
+local function soonest(one, other)
+  if one < 0 then return other end
+  return other < 0 and one or math.min(one, other)
+end
+
 -- `out` is the reply's list and also numbers the tokens, so that a replayed call names the same ones.
 local function claim(base, queue, want, worker, lease, token_base, out)
   local lease_end = string.format('%.0f', NOW + lease)
   promote(base, PROMOTE_BOUND)
   local list, visits, got, leases, wips = KEYS[base + Q.LIST], want + 64, 0, {}, {}
+  local rules, name, permit = rules_of(base), queue_name(base), -1
+  local asked = want
+  if rules then want, permit = admitted(base, name, rules, want) end
+  local limited = want < asked
   while got < want and visits > 0 do
     local ids = call('LPOP', list, math.min(want - got, visits))
     if not ids or #ids == 0 then break end
@@ -92,22 +72,26 @@ local function claim(base, queue, want, worker, lease, token_base, out)
       end
       local claimable = h[1] == 'queued' or not h[1] and call('EXISTS', job_key(id)) == 1
       if claimable and not (h[5] and call('ZSCORE', KEYS[base + Q.LEASE], member(id, h[5]))) then
-        got = got + 1
-        begin(base, queue, id, h, worker, lease_end, token_base, out, leases, wips)
+        if h[9] then
+          move_into_lane(base, id, h[9])
+        else
+          got = got + 1
+          begin(base, queue, id, h, worker, lease_end, token_base, out, leases, wips)
+        end
       end
     end
   end
+  if got < want then
+    got = got + from_lanes(base, want - got, rules or NO_RULES, function(id, h)
+      begin(base, queue, id, h, worker, lease_end, token_base, out, leases, wips)
+      return token_base .. '-' .. #out
+    end)
+  end
   keep_leases(base, leases, wips)
-  local more = call('EXISTS', list, KEYS[base + Q.FOLLOW]) > 0
+  if rules and got > 0 then note_started(name, rules, got) end
+  local more = not limited and call('EXISTS', list, KEYS[base + Q.FOLLOW], ring_key(name)) > 0
   if more then ring(base) end
-  return got, more
-end
-
--- ms until the next due job of the queue, or -1.
-local function wait_of(base)
-  local first = call('ZRANGE', KEYS[base + Q.SCHEDULED], 0, 0, 'WITHSCORES')
-  if #first == 0 then return -1 end
-  return math.max(1, math.ceil(tonumber(first[2]) * 1000 - NOW))
+  return got, more, soonest(permit, permit_in(name))
 end
 
 -- Claims for each (queue block, want) pair; answers the shortest wait of the queues that came up empty. Where
@@ -123,9 +107,9 @@ local function claim_all(pairs_at, n, worker, lease, token_base, out, start_firs
         wait = 1000
       else
         local base = block(index)
-        local got, more = claim(base, tonumber(index), want, worker, lease, token_base, out)
+        local got, more, permit = claim(base, tonumber(index), want, worker, lease, token_base, out)
         if got < want then
-          local w = wait_of(base)
+          local w = soonest(wait_of(base), permit)
           if w >= 0 and (wait < 0 or w < wait) then wait = w end
           -- Nothing waits, so nobody need look: a bell that rings for nothing costs each worker an empty claim.
           if w < 0 and not more then call('DEL', KEYS[base + Q.BELL]) end

@@ -1,13 +1,13 @@
 -- The keyspace every script shares. Queue-level keys are passed in; a job's own keys are built from the prefix,
 -- because a claim learns the ids only while it runs.
 --   KEYS[1..4]  clock, queues, suspended, grace
---   KEYS[5..]   one block of 13 keys a queue, in the order of Q below (the loader puts its numbers in place)
+--   KEYS[5..]   one block of 14 keys a queue, in the order of Q below (the loader puts its numbers in place)
 --   ARGV[1]     key prefix, without the colon
 local call, P = redis.call, ARGV[1]
 local CLOCK, QUEUES, SUSPENDED, GRACE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local HEAD, BLOCK = 4, 13
+local HEAD, BLOCK = 4, 14
 local Q = {LIST = 1, WIP = 2, LEASE = 3, BELL = 4, SCHEDULED = 5, FINISHED = 6, FAILED = 7, CANCELED = 8,
-           DEFERRED = 9, DEAD = 10, GONE = 11, FOLLOW = 12, LOCK = 13}
+           DEFERRED = 9, DEAD = 10, GONE = 11, FOLLOW = 12, LOCK = 13, RULES = 14}
 local TEN_YEARS = 315360000
 local SLICE = 500
 
@@ -20,12 +20,8 @@ local SEEN = call('MGET', CLOCK, SUSPENDED, KEYS[#KEYS])
 
 -- Server time in ms that never runs backwards, whatever the host's clock does. `keep_clock` stores it; it writes, so
 -- it is called after the first real write of a script (a write that a full server may refuse must not come first).
-local NOW = (function()
-  local t = call('TIME')
-  local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-  local seen = tonumber(SEEN[1] or 0)
-  return now > seen and now or seen
-end)()
+local TIME = call('TIME')
+local NOW = math.max(tonumber(TIME[1]) * 1000 + math.floor(tonumber(TIME[2]) / 1000), tonumber(SEEN[1] or 0))
 -- A number that is given to a command is printed and read again each time: these are printed once.
 local NOW_TEXT = string.format('%.0f', NOW)
 local function keep_clock() call('SET', CLOCK, NOW_TEXT) end

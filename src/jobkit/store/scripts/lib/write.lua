@@ -2,7 +2,30 @@
 -- or JSON: what the job is subject to beyond its queue's order (store/records.py, NewJob).
 -- Invariant: a job's hash is written in the same script as its entry in a list or registry.
 local RECORD = 8
-local pushed = {}
+local pushed, written = {}, 0
+
+-- A job's place in its lane, in microseconds: calls follow one another by more than one for each job they write, so first
+-- come, first served.
+local function score_of(due, asked)
+  written = written + 1
+  local since = due > NOW and due * 1000 or NOW * 1000 + tonumber(TIME[2]) % 1000
+  return string.format('%.0f', since + written - asked.b * 1000)
+end
+
+-- A job with a lane: straight into it, or, where it is due later, with its place noted.
+local function write_laned(base, id, data, timeout, extra, due, asked)
+  local score = score_of(due, asked)
+  pushed[base] = pushed[base] or {}
+  if due > NOW then
+    call('HSET', job_key(id), 'data', data, 'origin', queue_name(base), 'status', 'scheduled', 'timeout', timeout,
+         'created_at', ISO, 'jk', extra, 'jk_lane', score .. US .. asked.l)
+    call('ZADD', KEYS[base + Q.SCHEDULED], due / 1000, id)
+  else
+    call('HSET', job_key(id), 'data', data, 'origin', queue_name(base), 'status', 'deferred', 'timeout', timeout,
+         'created_at', ISO, 'enqueued_at', ISO, 'jk', extra, 'jk_lane', score .. US .. asked.l)
+    into_lane(base, id, score, asked.l)
+  end
+end
 
 -- Writes one job; the push itself waits for `flush_pushes`, so that a batch costs one RPUSH a queue.
 -- RQ reads whole seconds only, so `timeout` is rounded up and jk_timeout keeps a fractional one as it was given.
@@ -12,9 +35,10 @@ local function write_job(base, id, data, timeout, extra, delay, due, flow)
   local key = job_key(id)
   if call('EXISTS', key) == 1 then return 0 end
   delay, due = tonumber(delay), tonumber(due)
+  local asked = flow ~= '' and cjson.decode(flow) or nil
   local exact = string.find(timeout, '[.e]') and timeout
   if exact then timeout = math.ceil(tonumber(exact)) end
-  local d = flow ~= '' and cjson.decode(flow).d
+  local d = asked and asked.d
   local name = d and P .. ':jk:dedupe:' .. queue_name(base) .. ':' .. d.k
   if d then
     local bound, was_due = bound_to(base, name, d)
@@ -23,6 +47,8 @@ local function write_job(base, id, data, timeout, extra, delay, due, flow)
       due = NOW + d.w
       call('HSET', changed, 'data', data, 'timeout', timeout, 'jk', extra)
       if exact then call('HSET', changed, 'jk_timeout', exact) else call('HDEL', changed, 'jk_timeout') end
+      local score = asked.l and score_of(due, asked)
+      if score then call('HSET', changed, 'jk_lane', score .. US .. asked.l) else call('HDEL', changed, 'jk_lane') end
       call('ZADD', KEYS[base + Q.SCHEDULED], due / 1000, bound)
       if due / 1000 < was_due then pushed[base] = pushed[base] or {} end  -- who sleeps must learn of the earlier time
       bind(name, bound, d, due)
@@ -31,7 +57,9 @@ local function write_job(base, id, data, timeout, extra, delay, due, flow)
     if d.m == 'debounce' then delay = d.w end
   end
   if delay > 0 then due = NOW + delay end
-  if due > NOW then
+  if asked and asked.l then
+    write_laned(base, id, data, timeout, extra, due, asked)
+  elseif due > NOW then
     call('HSET', key, 'data', data, 'origin', queue_name(base), 'status', 'scheduled', 'timeout', timeout,
          'created_at', ISO, 'jk', extra)
     call('ZADD', KEYS[base + Q.SCHEDULED], due / 1000, id)
