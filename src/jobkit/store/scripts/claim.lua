@@ -9,7 +9,7 @@
 -- bound want + 64 visits and 200 promotions a queue; with a release, as many visits of parked jobs, in 100 sets at most
 -- invariant the reply is kept before it is sent: a lost one is given again for the same call; a release is given no
 --       parked job that it has parked itself
---@include keys limits lanes write own promote row flow claim parked replay
+--@include keys limits lanes dedupe write own promote row flow claim parked replay
 local reply_key = KEYS[#KEYS]
 local kept = replayed(ARGV[3])
 if kept then return kept end
