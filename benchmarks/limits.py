@@ -1,8 +1,8 @@
 """Rate limits and mutexes, seen from outside: workers are killed while they obey them, and somebody else keeps count.
 
-Rate: each attempt writes down when the server says that it was claimed; every window of these times is counted. Mutex: each
-attempt takes a lock of the operating system for its key, without waiting, which dies with its process; a lock that is
-taken already is two at once.
+Rate: each attempt writes down when the server says that it was claimed; every window of these times is counted.
+Mutex: each attempt takes a lock of the operating system for its key, without waiting, which dies with its process; a
+lock that is taken already is two at once.
 """
 
 import argparse
@@ -147,8 +147,8 @@ def rate(server: Server, options: argparse.Namespace) -> str:
     spent = times[-1] - times[0]
     allowed = options.count * (int(spent / options.per) + 1)
     return (
-        f"rate: {len(times)} claims in {spent:.1f} s by {options.workers} workers, {killed} killed; at most {most} in any "
-        f"window of {options.per:g} s (allowed: {options.count}); {len(times) / allowed:.1%} of the allowance used"
+        f"rate: {len(times)} claims in {spent:.1f} s by {options.workers} workers, {killed} killed; at most {most} in "
+        f"any window of {options.per:g} s (allowed: {options.count}); {len(times) / allowed:.1%} of the allowance used"
     )
 
 
@@ -166,8 +166,8 @@ def mutex(server: Server, options: argparse.Namespace) -> str:
         ran = lines(folder, "ran")
         two = lines(folder, "two")
     return (
-        f"mutex: {len(set(ran))} of {options.jobs} jobs ran on {options.keys} keys by {options.workers} workers, {killed} "
-        f"killed; {len(ran) - len(set(ran))} twice; two at once: {len(two)}"
+        f"mutex: {len(set(ran))} of {options.jobs} jobs ran on {options.keys} keys by {options.workers} workers, "
+        f"{killed} killed; {len(ran) - len(set(ran))} twice; two at once: {len(two)}"
     )
 
 
