@@ -4,6 +4,17 @@
 local RECORD = 8
 local pushed, written = {}, 0
 
+-- Of the millisecond that it is. While the server's clock is behind the scripts' own, which then stands still, calls are
+-- counted instead, so that they keep their order.
+local tick
+local function micros()
+  if tonumber(TIME[1]) * 1000 + math.floor(tonumber(TIME[2]) / 1000) >= NOW then return tonumber(TIME[2]) % 1000 end
+  local key = P .. ':jk:tick'
+  tick = call('INCR', key)
+  call('PEXPIRE', key, 86400000)
+  return tick - written
+end
+
 -- Writes one job; the push itself waits for `flush_pushes`, so that a batch costs one RPUSH a queue.
 -- RQ reads whole seconds only, so `timeout` is rounded up and jk_timeout keeps a fractional one as it was given.
 -- Answers 1 where it was created and 0 where a job of that id exists: an enqueue may be repeated safely.
@@ -29,8 +40,8 @@ local function write_job(base, id, data, timeout, extra, delay, due, flow)
   if asked.l then
     written = written + 1
     -- Microseconds: calls follow one another by more than one for each job they write, so first come, first served.
-    local since = due > NOW and due * 1000 or NOW * 1000 + tonumber(TIME[2]) % 1000
-    local lane = string.format('%.0f', since + written - asked.b * 1000) .. US .. asked.l
+    local since = (due > NOW and due or NOW) * 1000 + micros() + written - asked.b * 1000
+    local lane = string.format('%.0f', since) .. US .. asked.l
     call('HSET', key, 'jk_lane', lane)
     if due <= NOW then into_lane(base, id, lane) end
   end
