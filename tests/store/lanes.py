@@ -9,7 +9,7 @@ import attrs
 from jobkit.flow import SEPARATOR as US
 from jobkit.store.records import Claimed, NewJob
 from jobkit.store.sweeps import SweepReport
-from tests.store.world import NO_WAIT, World
+from tests.store.world import NO_WAIT, World, done_with
 
 
 def lane(*pieces: str, fair: str = "") -> str:
@@ -60,8 +60,6 @@ class Line:
 
     def finish(self, *claims: Claimed, want: dict[str, int] | None = None) -> list[str]:
         """Finish; answers what it was given for it."""
-        from tests.store.world import done_with  # noqa: PLC0415
-
         batch = self.world.channel.advance([done_with(each) for each in claims], want or {})
         assert batch.lost == []
         return [claimed.id for claimed in batch.claimed]

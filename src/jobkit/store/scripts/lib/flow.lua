@@ -136,23 +136,27 @@ local function admitted(queue, rules, want)
   if rules.run then want = math.min(want, rules.run - call('ZCARD', P .. ':jk:lease:' .. queue)) end
   for i, rate in ipairs(rules.rate or {}) do
     if want <= 0 then return 0 end
-    local n, per = rate[1], rate[2]
-    want = math.min(want, n)
-    -- The entry that makes room for the k-th new claim is the one at n - k: it has to be outside of the window.
-    local times = call('LRANGE', window_key(queue .. '/rate/' .. i), n - want, n - 1)
-    local free = want - #times
-    for at = #times, 1, -1 do
-      if tonumber(times[at]) + per > NOW then break end
-      free = free + 1
+    if rate then
+      local n, per = rate[1], rate[2]
+      want = math.min(want, n)
+      -- The entry that makes room for the k-th new claim is the one at n - k: it has to be outside of the window.
+      local times = call('LRANGE', window_key(queue .. '/rate/' .. i), n - want, n - 1)
+      local free = want - #times
+      for at = #times, 1, -1 do
+        if tonumber(times[at]) + per > NOW then break end
+        free = free + 1
+      end
+      want = free
     end
-    want = free
   end
   return math.max(want, 0)
 end
 
 local function note_started(queue, rules, count)
   if count == 0 then return end
-  for i, rate in ipairs(rules.rate or {}) do note_claims(queue .. '/rate/' .. i, rate[1], rate[2], count) end
+  for i, rate in ipairs(rules.rate or {}) do
+    if rate then note_claims(queue .. '/rate/' .. i, rate[1], rate[2], count) end
+  end
 end
 
 -- Where attempts have ended and the caller takes no more of the queue: somebody else may.

@@ -24,7 +24,7 @@ local function read_rules(text)
   for i, rate in ipairs(type(told.rate) == 'table' and told.rate or {}) do
     rules.rate = rules.rate or {}
     -- A window keeps its number, which is its name.
-    rules.rate[i] = is_rule(rate) and rate[2] and rate or {1, 0}
+    rules.rate[i] = is_rule(rate) and rate[2] and rate or false
   end
   return rules
 end
@@ -59,7 +59,7 @@ local function closed(queue, rules)
   if rules.run and call('ZCARD', P .. ':jk:lease:' .. queue) >= rules.run then return -1 end
   local wait
   for i, rate in ipairs(rules.rate or {}) do
-    local opens = window_opens(queue .. '/rate/' .. i, rate[1], rate[2])
+    local opens = rate and window_opens(queue .. '/rate/' .. i, rate[1], rate[2])
     if opens then wait = math.max(wait or 1, opens - NOW) end
   end
   return wait
