@@ -118,6 +118,23 @@ def test_a_key_that_waits_for_its_window_wakes_at_its_permit(line: Line) -> None
     assert line.wait() is None
 
 
+def test_many_lanes_that_wait_for_one_window(line: Line) -> None:
+    """Lanes that wait for one window are brought back as it admits them, in their order, and none is forgotten."""
+    line.rule(keyed={"rate/t": [15, 1000]})
+    for n in range(40):
+        line.put(f"j{n}", "rate/t=1", f"mutex={n}")
+    seen = []
+    for _ in range(60):
+        batch = line.world.channel.claim({"a": 50}, block=0)
+        seen.append([each.id for each in batch.claimed])
+        line.check()
+        if batch.wait is None:
+            break
+        line.world.pass_time(batch.wait)
+    assert sum(seen, []) == [f"j{n}" for n in range(40)]
+    assert len(seen[0]) == 15
+
+
 def test_no_polling_while_the_queue_is_shut(line: Line) -> None:
     """Permits of keys that are due meanwhile do not make a worker ask while the whole queue has no room."""
     line.rule(keyed={"rate/t": [1, 1000]}, run=1)
@@ -193,69 +210,84 @@ def test_a_smaller_limit_counts_those_that_run(line: Line) -> None:
 
 
 def finished(line: Line, claimed: Claimed) -> None:
+    """It finishes."""
     line.finish(claimed)
 
 
 def retried(line: Line, claimed: Claimed) -> None:
+    """It fails and comes again at once."""
     assert line.world.fail(claimed, delay=0)
 
 
 def retried_later(line: Line, claimed: Claimed) -> None:
+    """It fails and comes again later."""
     assert line.world.fail(claimed, delay=50)
 
 
 def failed(line: Line, claimed: Claimed) -> None:
+    """It fails for good."""
     assert line.world.fail(claimed)
 
 
 def snoozed(line: Line, claimed: Claimed) -> None:
+    """It puts itself off."""
     assert line.world.claims.snooze(claimed, delay=50, reason="x")
 
 
 def put_back(line: Line, claimed: Claimed) -> None:
+    """Its worker gives it back."""
     assert line.world.claims.put_back([claimed]) == []
 
 
 def ended(line: Line, claimed: Claimed) -> None:
+    """It says that it is canceled."""
     assert line.world.end(claimed)
 
 
 def stopped(line: Line, claimed: Claimed) -> None:
+    """An operator stops it."""
     assert line.world.end(claimed, "stopped")
 
 
 def canceled(line: Line, claimed: Claimed) -> None:
+    """An operator cancels it."""
     assert line.world.cancel(claimed.id) == "canceled"
 
 
 def canceled_by_rq(line: Line, claimed: Claimed) -> None:
+    """RQ's own tools cancel it."""
     Job.fetch(claimed.id, connection=line.world.redis, serializer="json").cancel()
     assert line.world.claims.renew([claimed]) == {claimed.token}
 
 
 def deleted_by_rq(line: Line, claimed: Claimed) -> None:
+    """RQ's own tools delete it, and its worker hears of that as it finishes."""
     Job.fetch(claimed.id, connection=line.world.redis, serializer="json").delete()
     assert line.world.channel.advance([done_with(claimed)], {}).lost == [claimed.token]
 
 
 def deleted_and_left(line: Line, claimed: Claimed) -> None:
+    """RQ's own tools delete it, and its worker is never heard of again."""
     Job.fetch(claimed.id, connection=line.world.redis, serializer="json").delete()
     line.world.pass_time(31)
     assert line.world.rescue() == (0, 0, 1)
 
 
 def rescued(line: Line, claimed: Claimed) -> None:
+    """Its worker dies."""
     line.world.pass_time(31)
     assert line.world.rescue() == (1, 0, 0)
 
 
 def poisoned(line: Line, claimed: Claimed) -> None:
+    """Its worker dies, once too often."""
     line.world.redis.hset(f"rq:job:{claimed.id}", mapping={"jk_rescues": 3, "jk_tried": claimed.token})
     line.world.pass_time(31)
     assert line.world.rescue() == (0, 1, 0)
 
 
 def corrupted(line: Line, claimed: Claimed) -> None:
+    """Its key holds something else, and its worker dies."""
     line.world.redis.delete(f"rq:job:{claimed.id}")
     line.world.redis.set(f"rq:job:{claimed.id}", "no hash")
     line.world.pass_time(31)
