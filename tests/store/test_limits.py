@@ -125,13 +125,13 @@ def test_many_lanes_that_wait_for_one_window(line: Line) -> None:
         line.put(f"j{n}", "rate/t=1", f"mutex={n}")
     seen = []
     for _ in range(60):
-        batch = line.world.channel.claim({"a": 50}, block=0)
-        seen.append([each.id for each in batch.claimed])
+        answer = line.world.channel.claim({"a": 50}, block=0)
+        seen.append([each.id for each in answer.claimed])
         line.check()
-        if batch.wait is None:
+        if answer.wait is None:
             break
-        line.world.pass_time(batch.wait)
-    assert sum(seen, []) == [f"j{n}" for n in range(40)]
+        line.world.pass_time(answer.wait)
+    assert [each for batch in seen for each in batch] == [f"j{n}" for n in range(40)]
     assert len(seen[0]) == 15
 
 

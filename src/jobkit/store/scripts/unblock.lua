@@ -6,7 +6,7 @@
 -- bound the caller's; 16 holders and 16 lanes of each limit
 -- invariant a limit without room wakes nobody; a lane that is brought back in vain waits again after the next claim
 --@include keys limits rules
-local back = 0
+local back, known = 0, {}
 for _, limit in ipairs(call('SRANDMEMBER', BLOCKING, tonumber(ARGV[2]))) do
   local waiter = call('ZRANGE', blocked_key(limit), 0, 0)[1]
   if not waiter then
@@ -15,7 +15,8 @@ for _, limit in ipairs(call('SRANDMEMBER', BLOCKING, tonumber(ARGV[2]))) do
     drop_dead(limit)
     local queue = string.match(waiter, '^(.-)' .. US)
     local piece = string.sub(limit, 1, 6) == 'mutex=' and limit or string.sub(limit, #queue + 2)
-    back = back + unblock(limit, math.min(16, room(limit, rule_of(piece, rules_of(queue) or NO_RULES))))
+    known[queue] = known[queue] or rules_of(queue) or NO_RULES
+    back = back + unblock(limit, math.min(16, room(limit, rule_of(piece, known[queue]))))
   end
 end
 local changed = call('HGETALL', RECHECK)
@@ -28,5 +29,6 @@ for i = 1, #page[2], 2 do
   call('HDEL', blocked_by_key(queue), lane)
   if show_lane(queue, lane) then back = back + 1 end
 end
-if page[1] == '0' then call('HDEL', RECHECK, queue) else call('HSET', RECHECK, queue, page[1]) end
+call('HDEL', RECHECK, queue)  -- first: a full server lets it pass
+if page[1] ~= '0' then call('HSET', RECHECK, queue, page[1]) end
 return {back, call('EXISTS', RECHECK)}
