@@ -74,10 +74,12 @@ class Sweeps:
         done = self.store.run(Operation(script("set_rules"), names, args, list))
         return [queue for queue, taken in zip(rules, done, strict=True) if not taken]
 
-    def unblock(self) -> int:
-        """Look after lanes whose limit nothing gives back any more; how many may try again."""
+    def unblock(self) -> tuple[int, bool]:
+        """Look after lanes that nothing else brings back; how many may try again, and whether there are more."""
         keys = self.store.keys
-        return self.store.run(Operation(script("unblock"), keys.head, [keys.prefix, UNBLOCK], int))
+        args = [keys.prefix, UNBLOCK, BOUND]
+        back, more = self.store.run(Operation(script("unblock"), keys.head, args, list))
+        return back, bool(more)
 
     def known(self) -> tuple[dict[str, QueueRules], tuple[str, ...]]:
         """The published rules, and the queues whose rules cannot be read.
@@ -112,7 +114,8 @@ class Sweeps:
         report = SweepReport(unreadable=unreadable)
         for queue in [*rules, *unreadable]:
             report = self._sweep_queue(queue, rules.get(queue), report)
-        self.unblock()
+        if self.unblock()[1]:
+            report = attrs.evolve(report, more=True)
         if self.store.run(Operation(None, (), ("EXISTS", keys.rate_limits), int)):
             give_slots_on(self.store)
         return report

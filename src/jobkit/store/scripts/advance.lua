@@ -11,7 +11,7 @@
 -- invariant a finish needs hash, token, lease member and a status that is not canceled or stopped; a repeated one
 --       (jk_done) answers as the first did; follow-ups and finish are one step; a job of jobkit's own that gave nothing
 --       back at its first attempt, and that nobody waits for (jk_tell), leaves no entry in its result stream
---@include keys limits lanes dedupe write own result trim terms release promote row flow claim replay
+--@include keys limits rules lanes dedupe write own result trim terms release promote row flow claim replay
 local ENDED = {canceled = true, stopped = true, finished = true}
 local reply_key = KEYS[#KEYS]
 local kept = replayed(ARGV[3])
@@ -91,7 +91,7 @@ for i = 1, count do
     ended[ok] = id
     if h[3] or h[5] then call('HDEL', key, 'jk_exec', 'jk_parked', 'jk_reason') end
     if h[4] then call('UNLINK', P .. ':jk:steps:' .. id) end
-    if h[7] then free_limits(queue_name(base), h[7], queue_name(base) .. US .. claim_member) end
+    if h[7] then free_limits(queue_name(base), claim_member) end
     if value ~= '' then
       call('HSET', key, 'status', 'finished', 'ended_at', ISO, 'jk_gave', '1')
       add_result(id, '1', worker, token, started, stopped, 'return_value', value)
@@ -137,6 +137,8 @@ if ok > 0 then
 end
 local out = {}
 local wait = claim_all(6, n, worker, tonumber(ARGV[4]), ARGV[3], out)
+for i = 0, n - 1 do per_queue[block(ARGV[6 + 2 * i])] = nil end
+for base in pairs(per_queue) do ring_for_room(base) end
 local reply = {out, lost, wait}
 if ok > 0 or #out > 0 then
   keep_clock()

@@ -9,7 +9,7 @@
 -- bound want + 64 visits and 200 promotions a queue; with a release, as many visits of parked jobs, in 100 sets at most
 -- invariant the reply is kept before it is sent: a lost one is given again for the same call; a release is given no
 --       parked job that it has parked itself
---@include keys limits lanes dedupe write own promote row flow claim parked replay
+--@include keys limits rules lanes dedupe write own promote row flow claim parked replay
 local reply_key = KEYS[#KEYS]
 local kept = replayed(ARGV[3])
 if kept then return kept end
@@ -19,6 +19,9 @@ local release_name = ARGV[6 + 2 * pairs_n]
 local function start_parked(base, index, want)
   local got, visits, leases, wips = 0, want + 64, {}, {}
   local lease_end = string.format('%.0f', NOW + tonumber(ARGV[4]))
+  local queue = queue_name(base)
+  local rules = rules_of(queue) or NO_RULES
+  want = admitted(queue, rules, want)
   for _, releases in ipairs(call('ZRANGEBYSCORE', offers_key(base), NOW_TEXT, '+inf', 'LIMIT', 0, 100)) do
     local more = not among(release_name, releases)
     while more and got < want and visits > 0 do
@@ -34,17 +37,21 @@ local function start_parked(base, index, want)
         -- Anything else may have become of it since; then it waits for something else, or does not wait.
         if h[1] == 'scheduled' and string.match(call('HGET', job_key(id), 'jk_parked') or '', ' (.*)$') == releases
             and call('ZREM', KEYS[base + Q.SCHEDULED], id) == 1 then
-          if h[9] then
+          local lane = h[9] and select(2, lane_of(h[9]))
+          local _, pieces = pieces_of(lane or '')
+          if barred(queue, pieces, rules) then
             move_into_lane(base, id, h[9])
           else
             got = got + 1
             begin(base, index, id, h, ARGV[2], lease_end, ARGV[3], out, leases, wips)
+            take_limits(queue, lane, pieces, rules, member(id, ARGV[3] .. '-' .. #out))
           end
         end
       end
     end
   end
   keep_leases(base, leases, wips)
+  note_started(queue, rules, got)
   return got
 end
 

@@ -5,7 +5,7 @@
 -- reply how many bells were rung; where another caller is elected, the number of workers (1 or more), negative
 -- bound one look a queue that jobkit serves
 -- invariant reads only, and one small write when it rings or renews: it may be asked several times a second
---@include keys
+--@include keys limits rules
 local specs, elected = KEYS[5], KEYS[6]
 local holder, ttl = call('GET', elected), tonumber(ARGV[3])
 if holder and holder ~= ARGV[2] then return -math.max(1, call('SCARD', P .. ':workers')) end
@@ -16,8 +16,12 @@ for _, list in ipairs(call('SMEMBERS', QUEUES)) do
   local name = string.sub(list, #P + 8)
   local bell = P .. ':jk:bell:' .. name
   if call('EXISTS', list) == 1 and call('EXISTS', bell) == 0 and call('HEXISTS', specs, name) == 1 then
-    call('RPUSH', bell, '1')
-    rung = rung + 1
+    local rules = rules_of(name)
+    -- Who was refused knows when to ask again.
+    if not (rules and closed(name, rules)) then
+      call('RPUSH', bell, '1')
+      rung = rung + 1
+    end
   end
 end
 return rung

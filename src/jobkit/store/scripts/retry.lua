@@ -8,10 +8,10 @@
 --@include keys limits own
 local base, id = block(1), ARGV[2]
 local key = job_key(id)
-local h = call('HMGET', key, 'status', 'jk_token', 'jk_exec', 'worker_name', 'jk_retries')
+local h = call('HMGET', key, 'status', 'jk_token', 'jk_exec', 'worker_name', 'jk_retries', 'jk_lane')
 local status = h[1]
 if not status then return 'missing' end
-if status == 'queued' then return 'waiting' end
+if status == 'queued' or status == 'deferred' and h[6] then return 'waiting' end
 if status ~= 'failed' and status ~= 'stopped' and status ~= 'canceled' and status ~= 'scheduled' then return status end
 if h[2] then release(base, id, h[2], h[3], h[4]) end  -- RQ's tools canceled it while it ran: that attempt is over
 for _, zset in ipairs({Q.FAILED, Q.CANCELED, Q.SCHEDULED, Q.DEAD, Q.GONE}) do call('ZREM', KEYS[base + zset], id) end
@@ -22,6 +22,10 @@ if status ~= 'scheduled' then
   if h[5] then call('HSET', key, 'retries_left', h[5]) end  -- a plain client's, before they were used
 end
 call('HDEL', key, 'jk_token', 'jk_exec', 'jk_parked', 'worker_name')
+if h[6] and status == 'scheduled' then  -- its place in its lane is that of the time at which it was to begin
+  local score, lane = lane_of(h[6])
+  if score > NOW * 1000 then call('HSET', key, 'jk_lane', string.format('%.0f', NOW * 1000) .. US .. lane) end
+end
 call('PERSIST', key)
 call('RPUSH', KEYS[base + Q.LIST], id)
 call('SADD', QUEUES, KEYS[base + Q.LIST])

@@ -1,18 +1,34 @@
--- unblock: looks after lanes that wait for a limit which nothing gives back any more: its holder's job was deleted while
--- it ran, or the rule was changed.
+-- unblock: looks after lanes that wait: for a limit that has room, which its holders' ends have not given to them (the
+-- rule was changed, or the lane that was brought back could not use it); and for what rules said that were replaced.
 -- KEYS  head
--- ARGV  2 how many limits to look at, taken at random
--- reply how many lanes were brought back
--- bound the caller's, and 16 holders and one lane of each limit
--- invariant a lane that is brought back in vain waits again after the next claim
---@include keys limits
-local back = 0
+-- ARGV  2 how many limits to look at, taken at random   3 how many lanes of queues whose rules were replaced
+-- reply {how many lanes were brought back, 1 where more are to be}
+-- bound the caller's; 16 holders and 16 lanes of each limit
+-- invariant a limit without room wakes nobody; a lane that is brought back in vain waits again after the next claim
+--@include keys limits rules
+local back, known = 0, {}
 for _, limit in ipairs(call('SRANDMEMBER', BLOCKING, tonumber(ARGV[2]))) do
-  if call('EXISTS', blocked_key(limit)) == 0 then
+  local waiter = call('ZRANGE', blocked_key(limit), 0, 0)[1]
+  if not waiter then
     call('SREM', BLOCKING, limit)
   else
     drop_dead(limit)
-    back = back + unblock(limit, 1)
+    local queue = string.match(waiter, '^(.-)' .. US)
+    local piece = string.sub(limit, 1, 6) == 'mutex=' and limit or string.sub(limit, #queue + 2)
+    known[queue] = known[queue] or rules_of(queue) or NO_RULES
+    back = back + unblock(limit, math.min(16, room(limit, rule_of(piece, known[queue]))))
   end
 end
-return back
+local changed = call('HGETALL', RECHECK)
+if #changed == 0 then return {back, 0} end
+local queue = changed[1]
+local page = call('HSCAN', blocked_by_key(queue), changed[2], 'COUNT', tonumber(ARGV[3]))
+for i = 1, #page[2], 2 do
+  local lane, limit = page[2][i], page[2][i + 1]
+  call('ZREM', blocked_key(limit), queue .. US .. lane)
+  call('HDEL', blocked_by_key(queue), lane)
+  if show_lane(queue, lane) then back = back + 1 end
+end
+call('HDEL', RECHECK, queue)  -- first: a full server lets it pass
+if page[1] ~= '0' then call('HSET', RECHECK, queue, page[1]) end
+return {back, call('EXISTS', RECHECK)}

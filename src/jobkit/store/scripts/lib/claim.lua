@@ -56,10 +56,9 @@ local function claim(base, queue, want, worker, lease, token_base, out)
   local lease_end = string.format('%.0f', NOW + lease)
   promote(base, PROMOTE_BOUND)
   local list, visits, got, leases, wips = KEYS[base + Q.LIST], want + 64, 0, {}, {}
-  local rules, name, permit = rules_of(base), queue_name(base), -1
-  local asked = want
-  if rules then want, permit = admitted(base, name, rules, want) end
-  local limited = want < asked
+  local name, asked = queue_name(base), want
+  local rules = rules_of(name)
+  if rules then want = admitted(name, rules, want) end
   while got < want and visits > 0 do
     local ids = call('LPOP', list, math.min(want - got, visits))
     if not ids or #ids == 0 then break end
@@ -88,10 +87,13 @@ local function claim(base, queue, want, worker, lease, token_base, out)
     end)
   end
   keep_leases(base, leases, wips)
-  if rules and got > 0 then note_started(name, rules, got) end
-  local more = not limited and call('EXISTS', list, KEYS[base + Q.FOLLOW], ring_key(name)) > 0
+  if rules then note_started(name, rules, got) end
+  local more = call('EXISTS', list, KEYS[base + Q.FOLLOW], ring_key(name)) > 0
+  local shut = rules and (more or got < asked) and closed(name, rules)
+  -- Who was given less learns when there will be more. Where nobody was, somebody has to ask; unless an end will ring.
+  if shut and (got < asked or shut < 0) then more = false end
   if more then ring(base) end
-  return got, more, soonest(permit, permit_in(name))
+  return got, more, shut or got < asked and permit_in(name) or -1
 end
 
 -- Claims for each (queue block, want) pair; answers the shortest wait of the queues that came up empty. Where

@@ -3,19 +3,6 @@
 -- Invariant: a lane with jobs is either among the runnable lanes of its fair key, which then has its turn in the ring, or
 -- waits for one limit; and a limit for which lanes wait has a time in `wake`, or is in BLOCKING.
 local UNBLOCK_EACH = 4
-local NO_RULES = {keyed = {}}
-
-local function rules_of(base)
-  local text = call('GET', KEYS[base + Q.RULES])
-  return text and cjson.decode(text)
-end
-
--- ms at which a window admits `more` claims, nil where it does so now.
-local function window_opens(limit, n, per, more)
-  local oldest = call('LINDEX', window_key(limit), n - more)
-  local opens = oldest and tonumber(oldest) + per
-  return opens and opens > NOW and opens or nil
-end
 
 local function note_claims(limit, n, per, count)
   local times = {}
@@ -28,29 +15,37 @@ end
 -- The limit that a lane has to wait for, and, for a window, until when (ms); nil where it may start a job.
 local function barred(queue, pieces, rules)
   for i = 2, #pieces do
-    local limit = limit_of(queue, pieces[i])
-    local rule = rules.keyed[string.match(pieces[i], '^(.-)=')]
-    if string.sub(pieces[i], 1, 6) == 'mutex=' then rule = {1} end
+    local limit, rule = limit_of(queue, pieces[i]), rule_of(pieces[i], rules)
     if rule and rule[2] then
-      local opens = window_opens(limit, rule[1], rule[2], 1)
+      local opens = window_opens(limit, rule[1], rule[2])
       if opens then return limit, opens end
-    elseif rule and call('ZCARD', run_key(limit)) >= rule[1] and drop_dead(limit) == 0 then
+    elseif rule and room(limit, rule) <= 0 then
       return limit
     end
   end
 end
 
-local function take_limits(queue, pieces, rules, holder)
-  begun[holder] = true
+local function take_limits(queue, lane, pieces, rules, owner)
+  local holds = false
   for i = 2, #pieces do
-    local limit = limit_of(queue, pieces[i])
-    local rule = rules.keyed[string.match(pieces[i], '^(.-)=')]
-    if string.sub(pieces[i], 1, 6) == 'mutex=' then
-      call('ZADD', run_key(limit), NOW_TEXT, holder)
-    elseif rule and rule[2] then
+    local limit, rule = limit_of(queue, pieces[i]), rule_of(pieces[i], rules)
+    if rule and rule[2] then
       note_claims(limit, rule[1], rule[2], 1)
     elseif rule then
-      call('ZADD', run_key(limit), NOW_TEXT, holder)
+      call('ZADD', run_key(limit), NOW_TEXT, queue .. US .. owner)
+      holds = true
+    end
+  end
+  if holds then call('HSET', places_key(queue), owner, lane) end
+end
+
+-- A lane that was brought back for a limit and has not used its room, or not all of it, leaves it to the next.
+local function pass_on(queue, pieces, rules, started)
+  for i = 2, #pieces do
+    local rule = rule_of(pieces[i], rules)
+    if not (rule and rule[2]) and not (started and rule == ONE) then
+      local limit = limit_of(queue, pieces[i])
+      if call('EXISTS', blocked_key(limit)) == 1 and room(limit, rule) > 0 then unblock(limit, 1) end
     end
   end
 end
@@ -81,6 +76,10 @@ local function from_lanes(base, want, rules, start_job)
   local queue = queue_name(base)
   local ring = ring_key(queue)
   if call('EXISTS', ring, wake_key(queue)) == 0 then return 0 end
+  local turn = turn_key(queue)
+  local function serve(at)
+    if tonumber(at) > tonumber(call('GET', turn) or 0) then call('SET', turn, at) end
+  end
   wake_lanes(queue)
   local got, visits = 0, want + 64
   -- One fair key alone has every turn: they need not be counted until another joins.
@@ -94,11 +93,13 @@ local function from_lanes(base, want, rules, start_job)
     if not lane then
       call('ZREM', ring, fair)
       joined[queue .. US .. fair] = nil
+      serve(first[2])  -- or it would be back before its turn
     else
       local _, pieces = pieces_of(lane)
       local limit, opens = barred(queue, pieces, rules)
       if limit then
         block_lane(queue, fair, lane, limit, opens)
+        pass_on(queue, pieces, rules)
       else
         local id = call('ZPOPMIN', lane_key(queue, lane))[1]
         local head = call('ZRANGE', lane_key(queue, lane), 0, 0, 'WITHSCORES')
@@ -108,15 +109,19 @@ local function from_lanes(base, want, rules, start_job)
           call('ZADD', lanes_key(queue, fair), head[2], lane)
         end
         local h = id and fields(id)
-        if h and not h.err and h[1] == 'deferred'
+        -- A job that was deleted and written again may wait in another lane.
+        if h and not h.err and h[1] == 'deferred' and h[9] and select(2, lane_of(h[9])) == lane
             and not (h[5] and call('ZSCORE', KEYS[base + Q.LEASE], member(id, h[5]))) then
           call('ZREM', KEYS[base + Q.DEFERRED], id)
-          take_limits(queue, pieces, rules, queue .. US .. member(id, start_job(id, h)))
+          take_limits(queue, lane, pieces, rules, member(id, start_job(id, h)))
+          pass_on(queue, pieces, rules, true)
           got = got + 1
           if not alone then
             call('ZINCRBY', ring, 1 / ((rules.weights or {})[fair] or 1), fair)
-            call('SET', turn_key(queue), first[2])
+            serve(first[2])
           end
+        elseif #head == 0 then
+          pass_on(queue, pieces, rules)
         end
       end
     end
@@ -131,31 +136,39 @@ local function permit_in(queue)
   return math.max(1, math.ceil(tonumber(first[2]) - NOW))
 end
 
--- How many jobs the limits of the whole queue admit now, `want` at most, and the ms until they admit more (-1: not by
--- time).
-local function admitted(base, queue, rules, want)
-  local wait = -1
-  if rules.run then want = math.min(want, rules.run - call('ZCARD', KEYS[base + Q.LEASE])) end
+-- How many jobs the limits of the whole queue admit now, `want` at most.
+local function admitted(queue, rules, want)
+  if rules.run then want = math.min(want, rules.run - call('ZCARD', P .. ':jk:lease:' .. queue)) end
   for i, rate in ipairs(rules.rate or {}) do
-    if want <= 0 then return 0, wait end
-    local n, per = rate[1], rate[2]
-    want = math.min(want, n)
-    -- The entry that makes room for the k-th new claim is the one at n - k: it has to be outside of the window.
-    local times = call('LRANGE', window_key(queue .. '/rate/' .. i), n - want, n - 1)
-    local free = want - #times
-    for at = #times, 1, -1 do
-      local opens = tonumber(times[at]) + per
-      if opens > NOW then
-        wait = math.max(wait, opens - NOW)
-        break
+    if want <= 0 then return 0 end
+    if rate then
+      local n, per = rate[1], rate[2]
+      want = math.min(want, n)
+      -- The entry that makes room for the k-th new claim is the one at n - k: it has to be outside of the window.
+      local times = call('LRANGE', window_key(queue .. '/rate/' .. i), n - want, n - 1)
+      local free = want - #times
+      for at = #times, 1, -1 do
+        if tonumber(times[at]) + per > NOW then break end
+        free = free + 1
       end
-      free = free + 1
+      want = free
     end
-    want = free
   end
-  return want, wait
+  return math.max(want, 0)
 end
 
 local function note_started(queue, rules, count)
-  for i, rate in ipairs(rules.rate or {}) do note_claims(queue .. '/rate/' .. i, rate[1], rate[2], count) end
+  if count == 0 then return end
+  for i, rate in ipairs(rules.rate or {}) do
+    if rate then note_claims(queue .. '/rate/' .. i, rate[1], rate[2], count) end
+  end
+end
+
+-- Where attempts have ended and the caller takes no more of the queue: somebody else may.
+local function ring_for_room(base)
+  local queue = queue_name(base)
+  local rules = rules_of(queue)
+  if rules and rules.run and not closed(queue, rules) and call('EXISTS', KEYS[base + Q.LIST], ring_key(queue)) > 0 then
+    ring(base)
+  end
 end

@@ -1,15 +1,16 @@
 -- What a job may have to wait for besides its turn. A lane is the waiting line of jobs with the same fair key and the same
 -- limits; its name is these, joined by US: fair key, then one piece a limit, `kind/field=value` or `mutex=name`.
--- Rules in force lie in the queue's key RULES (JSON: rate {{n, per ms}..}, run n, keyed {kind/field = {n, per ms}},
--- weights {fair key = weight}); a piece whose rule is not in force any more limits nothing. Keys:
+-- Keys:
 --   jk:run:{limit}      zset, holder (queue US id:token) -> ms of its claim
+--   jk:places:{q}         hash, id:token -> its lane: attempts that hold places of `run` keys; it goes with their lease
 --   jk:win:{limit}      list, ms of the newest claims, at most as many as the limit allows in its window
 --   jk:blocked:{limit}  zset, queue US lane -> score of its head: lanes that wait for the limit
 --   jk:blocked_by:{q}   hash, lane -> the limit that it waits for
---   jk:blocking         set of the limits that lanes wait for: a sweep looks whether their holders still live
+--   jk:blocking         set of the `run` limits that lanes wait for: a sweep looks whether there is room
+--   jk:recheck          hash, queues whose rules were changed -> how far a sweep has come with bringing their lanes back
 -- A mutex is one limit for all queues; others are of their queue.
 local US = '\31'
-local BLOCKING = P .. ':jk:blocking'
+local BLOCKING, RECHECK = P .. ':jk:blocking', P .. ':jk:recheck'
 
 local function limit_of(queue, piece)
   if string.sub(piece, 1, 6) == 'mutex=' then return piece end
@@ -28,13 +29,15 @@ local function lane_of(field)
   return tonumber(score), lane
 end
 
-local function lane_key(queue, lane) return P .. ':jk:lane:' .. queue .. ':' .. lane end
-local function lanes_key(queue, fair) return P .. ':jk:lanes:' .. queue .. ':' .. fair end
+-- A queue's name may hold ':', and no '/'.
+local function lane_key(queue, lane) return P .. ':jk:lane:' .. queue .. '/' .. lane end
+local function lanes_key(queue, fair) return P .. ':jk:lanes:' .. queue .. '/' .. fair end
 local function ring_key(queue) return P .. ':jk:ring:' .. queue end
 local function turn_key(queue) return P .. ':jk:turn:' .. queue end
 local function wake_key(queue) return P .. ':jk:wake:' .. queue end
 local function blocked_key(limit) return P .. ':jk:blocked:' .. limit end
 local function blocked_by_key(queue) return P .. ':jk:blocked_by:' .. queue end
+local function places_key(queue) return P .. ':jk:places:' .. queue end
 local function run_key(limit) return P .. ':jk:run:' .. limit end
 local function window_key(limit) return P .. ':jk:win:' .. limit end
 
@@ -43,47 +46,62 @@ local function ring_name(queue)
   if call('EXISTS', bell) == 0 then call('RPUSH', bell, '1') end
 end
 
--- A fair key that comes back joins at the turn that is being served: it gains nothing by having been away.
+-- A fair key that comes back joins at the turn that is being served: it gains nothing by having been away. Those that join
+-- at the same turn are served as they came.
+local joined = {}  -- in this call
+local function join_ring(queue, fair)
+  local turn, known = turn_key(queue), queue .. US .. fair
+  if joined[known] then return end
+  joined[known] = true
+  if call('ZADD', ring_key(queue), 'NX', call('GET', turn) or '0', fair) == 1 then
+    call('INCRBYFLOAT', turn, '0.000001')
+  end
+end
+
+-- Answers whether the lane has jobs at all.
 local function show_lane(queue, lane)
   local head = call('ZRANGE', lane_key(queue, lane), 0, 0, 'WITHSCORES')
-  if #head == 0 then return end
+  if #head == 0 then return false end
   local fair = pieces_of(lane)
   call('ZADD', lanes_key(queue, fair), head[2], lane)
-  call('ZADD', ring_key(queue), 'NX', call('GET', turn_key(queue)) or '0', fair)
+  join_ring(queue, fair)
+  ring_name(queue)
+  return true
 end
 
--- Brings back up to `many` lanes that wait for a limit.
+-- Brings back up to `many` lanes that wait for a limit. One that has lost its jobs takes nobody's place.
 local function unblock(limit, many)
-  local popped = call('ZPOPMIN', blocked_key(limit), many)
-  for i = 1, #popped, 2 do
-    local queue, lane = string.match(popped[i], '^(.-)' .. US .. '(.*)$')
+  local shown, visits = 0, many + 16
+  while shown < many and visits > 0 do
+    visits = visits - 1
+    local waiter = call('ZPOPMIN', blocked_key(limit))[1]
+    if not waiter then break end
+    local queue, lane = string.match(waiter, '^(.-)' .. US .. '(.*)$')
     call('HDEL', blocked_by_key(queue), lane)
-    show_lane(queue, lane)
-    ring_name(queue)
+    if show_lane(queue, lane) then shown = shown + 1 end
   end
-  return #popped / 2
+  return shown
 end
 
--- Gives back what an attempt held. `holder` is queue US id:token.
-local function free_limits(queue, field, holder)
-  local _, lane = lane_of(field)
+-- Gives back what an attempt held; `owner` is id:token. The job's own hash may be gone.
+local function free_limits(queue, owner)
+  local lane = call('HGET', places_key(queue), owner)
+  if not lane then return end
+  call('HDEL', places_key(queue), owner)
   local _, pieces = pieces_of(lane)
   for i = 2, #pieces do
     local limit = limit_of(queue, pieces[i])
-    if call('ZREM', run_key(limit), holder) == 1 then unblock(limit, 1) end
+    if call('ZREM', run_key(limit), queue .. US .. owner) == 1 then unblock(limit, 1) end
   end
 end
 
--- Takes away holders that own nothing any more: their job was deleted while it ran. Looks at the oldest 16. Who began in
--- this very call has no lease yet.
-local begun = {}
+-- Takes away holders without a lease, which no script leaves: somebody has deleted keys by hand. Looks at 16 of them.
 local function drop_dead(limit)
-  local gone = 0
-  for _, holder in ipairs(call('ZRANGE', run_key(limit), 0, 15)) do
+  for _, holder in ipairs(call('ZRANDMEMBER', run_key(limit), 16)) do
     local queue, owner = string.match(holder, '^(.-)' .. US .. '(.*)$')
-    if not begun[holder] and not call('ZSCORE', P .. ':jk:lease:' .. queue, owner) then
-      gone = gone + call('ZREM', run_key(limit), holder)
+    if not call('ZSCORE', P .. ':jk:lease:' .. queue, owner) then
+      call('ZREM', run_key(limit), holder)
+      call('HDEL', places_key(queue), owner)
     end
   end
-  return gone
 end

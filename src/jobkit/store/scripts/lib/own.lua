@@ -12,8 +12,7 @@ end
 local function release(base, id, token, has_execution, worker)
   call('ZREM', KEYS[base + Q.LEASE], member(id, token))
   call('ZREM', KEYS[base + Q.WIP], member(id, token))
-  local lane = redis.pcall('HGET', job_key(id), 'jk_lane')
-  if type(lane) == 'string' then free_limits(queue_name(base), lane, queue_name(base) .. US .. member(id, token)) end
+  free_limits(queue_name(base), member(id, token))
   if call('EXISTS', KEYS[base + Q.RULES]) == 1 then ring(base) end  -- there may be room for one more now
   if has_execution then
     worker = worker or call('HGET', P .. ':execution:' .. member(id, token), 'worker_name')

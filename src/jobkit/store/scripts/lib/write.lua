@@ -4,12 +4,22 @@
 local RECORD = 8
 local pushed, written = {}, 0
 
+-- The microseconds of the millisecond that it is. While the server's clock is behind the scripts' own, which then stands
+-- still, calls are counted instead, so that they keep their order.
+local tick
+local function micros()
+  if tonumber(TIME[1]) * 1000 + math.floor(tonumber(TIME[2]) / 1000) >= NOW then return tonumber(TIME[2]) % 1000 end
+  local key = P .. ':jk:tick'
+  tick = call('INCR', key)
+  call('PEXPIRE', key, 86400000)
+  return tick - written
+end
+
 -- A job's place in its lane, in microseconds: calls follow one another by more than one for each job they write, so first
 -- come, first served.
 local function score_of(due, asked)
   written = written + 1
-  local since = due > NOW and due * 1000 or NOW * 1000 + tonumber(TIME[2]) % 1000
-  return string.format('%.0f', since + written - asked.b * 1000)
+  return string.format('%.0f', (due > NOW and due or NOW) * 1000 + micros() + written - asked.b * 1000)
 end
 
 -- A job with a lane: straight into it, or, where it is due later, with its place noted.
