@@ -120,4 +120,4 @@ def test_never_two_at_once(store_url: str) -> None:
         assert not kills
         assert len(dead) == len(KILL_AFTER)
         for queue in ("left", "right"):
-            assert not client.exists(f"rq:jk:held:{queue}", f"rq:deferred:{queue}", f"rq:jk:lease:{queue}")
+            assert not client.exists(f"rq:jk:places:{queue}", f"rq:deferred:{queue}", f"rq:jk:lease:{queue}")

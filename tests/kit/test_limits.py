@@ -56,7 +56,7 @@ def test_rates_are_kept_and_used(store_url: str) -> None:
             assert started is not None
             # Whole ms: a float of the unix time has not enough digits for the sum of a time and a window.
             begun[f"w{n % 4}"].append(round(started.timestamp() * 1000))
-    every = sum(begun.values(), start=[])
+    every = [at for each in begun.values() for at in each]
     assert most_in(every, PER * 1000) <= 6
     assert all(most_in(each, PER * 1000) <= 2 for each in begun.values())
     least = (jobs / 6 - 1) * PER * 1000
@@ -108,9 +108,9 @@ def test_priorities_are_asked_for(store_url: str) -> None:
     def note(job: Job[Push]) -> None:
         order.append(job.payload.who)
 
-    with JobKit(Settings(redis_url=store_url), queues=[QueueSpec("push")]) as plain:
-        with pytest.raises(DeclarationError, match="add QueueSpec"):
-            plain.enqueue(Push(who="x"), priority=Priority.HIGH)
+    plain = JobKit(Settings(redis_url=store_url), queues=[QueueSpec("push")])
+    with plain, pytest.raises(DeclarationError, match="add QueueSpec"):
+        plain.enqueue(Push(who="x"), priority=Priority.HIGH)
     queue = QueueSpec("push", ageing=600, concurrency=1)
     with JobKit(Settings(redis_url=store_url), queues=[queue], processors=[note]) as kit:
         handles = [

@@ -96,14 +96,14 @@ class Line:
             for name, limit in blocked_by.items():
                 assert r.zscore(f"rq:jk:blocked:{limit}", f"{queue}{US}{name}") is not None
                 assert limit in wake or limit in blocking, limit
-            held = {member.decode(): where.decode() for member, where in r.hgetall(f"rq:jk:held:{queue}").items()}
+            held = {member.decode(): where.decode() for member, where in r.hgetall(f"rq:jk:places:{queue}").items()}
             leases = self.world.members(f"rq:jk:lease:{queue}")
             assert leases.issuperset(held)
         for key in self.world.all_keys():
             if key.startswith("rq:jk:run:"):
                 for holder in self.world.members(key):
                     queue, owner = holder.split(US)
-                    assert r.hexists(f"rq:jk:held:{queue}", owner), holder
+                    assert r.hexists(f"rq:jk:places:{queue}", owner), holder
             if key.startswith("rq:jk:blocked:"):
                 for waiter in self.world.members(key):
                     queue, name = waiter.split(US, 1)
