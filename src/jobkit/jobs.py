@@ -7,21 +7,24 @@ import functools
 import inspect
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Never, ParamSpec, Protocol, overload
 
 import attrs
 from typing_extensions import TypeVar
 
 from jobkit import checks
+from jobkit.backpressure import UNSAID
 from jobkit.errors import DeclarationError
 from jobkit.payloads import P_co, Payload, R_co
-from jobkit.results import Draft, as_draft
+from jobkit.ports import ClaimPort, MemoryPort, Progress
+from jobkit.results import Draft, JobResult, as_draft
 from jobkit.steps import keep, recall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping
     from datetime import datetime
 
+    from jobkit.backpressure import RetryAfter
     from jobkit.timing import Seconds
 
 T = TypeVar("T")
@@ -45,14 +48,6 @@ class JobState(enum.StrEnum):
     STOPPED = "stopped"
     CANCELED = "canceled"
     RATE_LIMITED = "rate_limited"
-
-
-@attrs.frozen
-class Progress:
-    """How far a job says it is: percent from 0 to 100, and a message."""
-
-    percent: float
-    message: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -129,52 +124,6 @@ class JobHandle(Protocol[R_co]):
     async def acancel(self, reason: str = ...) -> bool:
         """As `cancel`."""
         ...
-
-
-class ClaimPort(Protocol):
-    """What a job needs of the worker that runs it. Each call raises LostClaim once the job is no longer its own."""
-
-    def load_step(self, name: str) -> bytes | None:
-        """The kept JSON of a step; None when it has not run."""
-        ...
-
-    def save_step(self, name: str, value: bytes) -> None:
-        """Keep the JSON of a step for later attempts."""
-        ...
-
-    def progress(self, percent: float, message: str) -> None:
-        """Record the progress."""
-        ...
-
-    def enqueue(self, drafts: Sequence[Draft[Any]]) -> list[str]:
-        """Enqueue now, as the job's owner; gives the ids."""
-        ...
-
-
-class MemoryPort:
-    """The port of a job without a worker: in a test, or run inline. It keeps what the processor does."""
-
-    def __init__(self) -> None:
-        self.steps: dict[str, bytes] = {}
-        self.progressed: list[Progress] = []
-        self.enqueued: list[Draft[Any]] = []
-
-    def load_step(self, name: str) -> bytes | None:
-        """The kept JSON of a step."""
-        return self.steps.get(name)
-
-    def save_step(self, name: str, value: bytes) -> None:
-        """Keep the JSON of a step."""
-        self.steps[name] = value
-
-    def progress(self, percent: float, message: str) -> None:
-        """Append to `progressed`."""
-        self.progressed.append(Progress(percent, message))
-
-    def enqueue(self, drafts: Sequence[Draft[Any]]) -> list[str]:
-        """Append to `enqueued`."""
-        self.enqueued.extend(drafts)
-        return [each.id for each in drafts]
 
 
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
@@ -300,6 +249,23 @@ class Job(Generic[P_co]):
         if not isinstance(given, str):
             raise DeclarationError(f"job.progress(percent, message): expected a message (str), got {message!r:.200}")
         self._port.progress(checks.number(percent, "job.progress(percent)", least=0, most=100), message)
+
+    def rate_limited(self, *, retry_after: RetryAfter = UNSAID, reason: str = "rate limited") -> JobResult[Never]:
+        """What to return when a service says that it is asked too much: `return job.rate_limited(retry_after=30)`.
+
+        For so long no worker begins a job under the same key of the queue's `RateLimit(key=)`, or, where the queue has
+        no such limit, any job of the queue. This one comes back to its place and no attempt is used. What runs goes on.
+
+        Args:
+            retry_after: seconds (or timedelta), or the service's response, whose header Retry-After is read; without
+                one, 60 seconds. A day at most.
+            reason: kept on the job.
+
+        Raises:
+            DeclarationError: what is given says no duration, or the reason is empty.
+
+        """
+        return JobResult.rate_limited(retry_after, reason)
 
     def enqueue(self, item: Payload[object] | Draft[object], /) -> str:
         """Enqueue a job now, unless this attempt has lost its claim; gives the new job's id.

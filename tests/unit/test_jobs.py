@@ -7,8 +7,9 @@ import pytest
 from pydantic import BaseModel
 
 from jobkit.errors import DeclarationError, LostClaim, NotSerialisable, UnkeptStep, Unrecoverable, WrongPayload
-from jobkit.jobs import Job, MemoryPort, Progress, in_thread
+from jobkit.jobs import Job, in_thread
 from jobkit.payloads import Payload
+from jobkit.ports import MemoryPort, Progress
 from jobkit.results import draft
 
 

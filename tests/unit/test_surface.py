@@ -48,6 +48,7 @@ PUBLIC = [
     "in_thread",
     "kind",
     "processor",
+    "retry_after",
 ]
 
 HEAVY = {"asyncio", "redis", "rq", "dependency_injector", "pydantic_settings", "structlog", "httpx", "click", "rich"}

@@ -77,12 +77,13 @@ class Claims:
             "" if claim.terms is None else claim.terms.of_failure(asked=asked, again=delay is not None),
         )
 
-    def snooze(self, claim: Claimed, *, delay: float, reason: str, parked: bool = False) -> bool:
+    def snooze(self, claim: Claimed, *, delay: float, reason: str, parked: bool = False, limited: bool = False) -> bool:
         """Put the job off for `delay` seconds; no attempt is used.
 
         `parked`: because no processor could take it. Workers of other releases are offered it meanwhile.
+        `limited`: so long nothing begins under its keyed rate limits, or, without any, in its queue.
         """
-        return self._one("snooze", claim, _ms(delay), storable(reason), int(parked), self.release)
+        return self._one("snooze", claim, _ms(delay), storable(reason), int(parked), self.release, int(limited))
 
     def end(
         self, claim: Claimed, *, state: Literal["canceled", "stopped"], reason: str, started: float, ended: float

@@ -15,7 +15,8 @@ local rung = 0
 for _, list in ipairs(call('SMEMBERS', QUEUES)) do
   local name = string.sub(list, #P + 8)
   local bell = P .. ':jk:bell:' .. name
-  if call('EXISTS', list) == 1 and call('EXISTS', bell) == 0 and call('HEXISTS', specs, name) == 1 then
+  if call('EXISTS', list) == 1 and call('EXISTS', bell, P .. ':jk:until:' .. name) == 0
+      and call('HEXISTS', specs, name) == 1 then
     call('RPUSH', bell, '1')
     rung = rung + 1
   end

@@ -91,7 +91,8 @@ local function claim(base, queue, want, worker, lease, token_base, out)
   if rules and got > 0 then note_started(name, rules, got) end
   local more = not limited and call('EXISTS', list, KEYS[base + Q.FOLLOW], ring_key(name)) > 0
   if more then ring(base) end
-  return got, more, soonest(permit, permit_in(name))
+  -- Where the queue admits nothing, it does not matter when one of its lanes may go on.
+  return got, more, want > 0 and soonest(permit, permit_in(name)) or permit
 end
 
 -- Claims for each (queue block, want) pair; answers the shortest wait of the queues that came up empty. Where

@@ -6,8 +6,13 @@ local UNBLOCK_EACH = 4
 local NO_RULES = {keyed = {}}
 
 local function rules_of(base)
-  local text = call('GET', KEYS[base + Q.RULES])
-  return text and cjson.decode(text)
+  local found = call('MGET', KEYS[base + Q.RULES], until_key(queue_name(base)))
+  local rules, held = found[1] and cjson.decode(found[1]), tonumber(found[2] or 0)
+  if held > NOW then
+    rules = rules or {keyed = {}}
+    rules.held = held
+  end
+  return rules
 end
 
 -- ms at which a window admits `more` claims, nil where it does so now.
@@ -32,8 +37,9 @@ local function barred(queue, pieces, rules)
     local rule = rules.keyed[string.match(pieces[i], '^(.-)=')]
     if string.sub(pieces[i], 1, 6) == 'mutex=' then rule = {1} end
     if rule and rule[2] then
-      local opens = window_opens(limit, rule[1], rule[2], 1)
-      if opens then return limit, opens end
+      local held = tonumber(call('GET', until_key(limit)) or 0)
+      local opens = math.max(window_opens(limit, rule[1], rule[2], 1) or 0, held)
+      if opens > NOW then return limit, opens end
     elseif rule and call('ZCARD', run_key(limit)) >= rule[1] and drop_dead(limit) == 0 then
       return limit
     end
@@ -134,6 +140,7 @@ end
 -- How many jobs the limits of the whole queue admit now, `want` at most, and the ms until they admit more (-1: not by
 -- time).
 local function admitted(base, queue, rules, want)
+  if rules.held then return 0, rules.held - NOW end
   local wait = -1
   if rules.run then want = math.min(want, rules.run - call('ZCARD', KEYS[base + Q.LEASE])) end
   for i, rate in ipairs(rules.rate or {}) do

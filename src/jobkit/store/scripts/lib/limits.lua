@@ -4,6 +4,8 @@
 -- weights {fair key = weight}); a piece whose rule is not in force any more limits nothing. Keys:
 --   jk:run:{limit}      zset, holder (queue US id:token) -> ms of its claim
 --   jk:win:{limit}      list, ms of the newest claims, at most as many as the limit allows in its window
+--   jk:until:{limit}    ms until which nothing begins under a rate limit by key, whatever its window admits
+--   jk:until:{q}        the same for a queue
 --   jk:blocked:{limit}  zset, queue US lane -> score of its head: lanes that wait for the limit
 --   jk:blocked_by:{q}   hash, lane -> the limit that it waits for
 --   jk:blocking         set of the limits that lanes wait for: a sweep looks whether their holders still live
@@ -37,6 +39,24 @@ local function blocked_key(limit) return P .. ':jk:blocked:' .. limit end
 local function blocked_by_key(queue) return P .. ':jk:blocked_by:' .. queue end
 local function run_key(limit) return P .. ':jk:run:' .. limit end
 local function window_key(limit) return P .. ':jk:win:' .. limit end
+
+local function until_key(limit) return P .. ':jk:until:' .. limit end
+
+-- Lets nothing begin for so many ms under the rate limits by key of a job (`field` is its jk_lane), or, where it has
+-- none, in its queue. A longer hold stays.
+local function hold(queue, field, ms)
+  local limits = {}
+  local _, pieces = pieces_of(field and string.match(field, US .. '(.*)$') or '')
+  for i = 2, #pieces do
+    if string.sub(pieces[i], 1, 5) == 'rate/' then limits[#limits + 1] = limit_of(queue, pieces[i]) end
+  end
+  if #limits == 0 then limits[1] = queue end
+  for _, limit in ipairs(limits) do
+    if ms > 0 and tonumber(call('GET', until_key(limit)) or 0) < NOW + ms then
+      call('SET', until_key(limit), string.format('%.0f', NOW + ms), 'PX', ms)
+    end
+  end
+end
 
 local function ring_name(queue)
   local bell = P .. ':jk:bell:' .. queue
