@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
+import time
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, ParamSpec, Protocol, overload
@@ -15,6 +16,7 @@ from typing_extensions import TypeVar
 from jobkit import checks
 from jobkit.backpressure import UNSAID
 from jobkit.errors import DeclarationError
+from jobkit.limits import RateLimit
 from jobkit.payloads import P_co, Payload, R_co
 from jobkit.ports import ClaimPort, MemoryPort, Progress
 from jobkit.results import Draft, JobResult, as_draft
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Q = ParamSpec("Q")
 
+_REACHABLE: Final = 0.25
+"""Seconds of sleep at a time: an interruption reaches a thread only between two sleeps."""
 
 running_job: Final[ContextVar[str | None]] = ContextVar("jobkit_job", default=None)
 """The id of the job whose attempt runs in this context. A processor that waits for another job's result would hold the
@@ -267,6 +271,37 @@ class Job(Generic[P_co]):
         """
         return JobResult.rate_limited(retry_after, reason)
 
+    def permit(self, limit: RateLimit, /, *, name: str) -> None:
+        """Wait until the window of this name admits one more, and count it: just before a call to somebody outside.
+
+        Exact over all workers, in any window of the server's clock: `job.permit(RateLimit(100, per=10), name="crm")`.
+        The wait counts towards the attempt's timeout, and ends with it. Use one limit for one name.
+
+        Args:
+            limit: how many in how many seconds; without a key.
+            name: of the window; all jobs of all queues that name it share it.
+
+        Raises:
+            DeclarationError: the limit has a key, the name is no text, or an event loop runs here: await `apermit`.
+            LostClaim: another worker owns the job now.
+
+        """
+        _check_window(limit, name)
+        if _on_event_loop():
+            raise DeclarationError("job.permit would block the event loop that all async jobs share; await job.apermit")
+        while (wait := self._port.permit(name, limit)) > 0:
+            until = time.monotonic() + wait
+            while (left := until - time.monotonic()) > 0:
+                time.sleep(min(left, _REACHABLE))
+
+    async def apermit(self, limit: RateLimit, /, *, name: str) -> None:
+        """As `permit`, without blocking the event loop."""
+        import asyncio  # noqa: PLC0415 - importing jobkit loads no asyncio
+
+        _check_window(limit, name)
+        while (wait := await asyncio.to_thread(self._port.permit, name, limit)) > 0:  # noqa: ASYNC110 - a known time
+            await asyncio.sleep(wait)
+
     def enqueue(self, item: Payload[object] | Draft[object], /) -> str:
         """Enqueue a job now, unless this attempt has lost its claim; gives the new job's id.
 
@@ -304,6 +339,18 @@ def in_thread(fn: Callable[Q, T], /) -> Callable[Q, Coroutine[Any, Any, T]]:
         return await asyncio.to_thread(fn, *args, **kwargs)
 
     return functools.update_wrapper(call, fn)
+
+
+def _check_window(limit: object, name: object) -> None:
+    if not isinstance(limit, RateLimit):
+        raise DeclarationError(f"job.permit: expected a limit such as RateLimit(100, per=10) first, got {limit!r:.200}")
+    if limit.key is not None:
+        raise DeclarationError(
+            f"job.permit: expected a limit without a key, got {limit!r}; put the key into the name, e.g. "
+            f"name=f'crm:{{job.payload.{limit.key}}}'"
+        )
+    if not isinstance(name, str) or not name:
+        raise DeclarationError(f"job.permit(name=): expected the name of a window (str), got {name!r:.200}")
 
 
 def _is_async(fn: Callable[..., Any]) -> bool:

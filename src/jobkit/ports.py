@@ -9,6 +9,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jobkit.limits import RateLimit
     from jobkit.results import Draft
 
 
@@ -39,6 +40,10 @@ class ClaimPort(Protocol):
         """Enqueue now, as the job's owner; gives the ids."""
         ...
 
+    def permit(self, name: str, limit: RateLimit) -> float:
+        """Count one more in a named window; the seconds until there may be room for it, 0 when it was counted."""
+        ...
+
 
 class MemoryPort:
     """The port of a job without a worker: in a test, or run inline. It keeps what the processor does."""
@@ -47,6 +52,7 @@ class MemoryPort:
         self.steps: dict[str, bytes] = {}
         self.progressed: list[Progress] = []
         self.enqueued: list[Draft[Any]] = []
+        self.permitted: list[str] = []
 
     def load_step(self, name: str) -> bytes | None:
         """The kept JSON of a step."""
@@ -64,3 +70,8 @@ class MemoryPort:
         """Append to `enqueued`."""
         self.enqueued.extend(drafts)
         return [each.id for each in drafts]
+
+    def permit(self, name: str, limit: RateLimit) -> float:  # noqa: ARG002 - there is room at once
+        """Append to `permitted`."""
+        self.permitted.append(name)
+        return 0.0

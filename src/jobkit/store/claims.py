@@ -108,6 +108,16 @@ class Claims:
         """Keep how far the job says it has come."""
         return self._fenced("progress", claim, json.dumps([percent, message]))
 
+    def permit(self, claim: Claimed, name: str, *, count: int, per: float) -> float:
+        """Count one more in a named window that admits `count` in any `per` seconds.
+
+        Answers 0 where it was counted, else the seconds until there may be room; below 0 where the claim was lost.
+        """
+        keys = self.store.keys
+        names, _ = blocks(keys, [claim.queue])
+        args = [keys.prefix, claim.id, claim.token, name, count, _ms(per)]
+        return self.store.run(Operation(script("permit"), names, args, lambda reply: int(reply) / 1000))
+
     def try_out(self, claim: Claimed) -> bool:
         """Say that a suspect (`rescues` above 0) is about to run, so that its worker's death counts against it."""
         return self._fenced("try_out", claim)

@@ -22,6 +22,7 @@ NAMES = (
     "enqueue",
     "fail",
     "peek",
+    "permit",
     "progress",
     "promote",
     "put_back",
