@@ -24,6 +24,8 @@ PUBLIC = [
     "JobState",
     "JobStatus",
     "JobkitError",
+    "LockLost",
+    "LockTimeout",
     "MaxRunning",
     "NotSerialisable",
     "Payload",

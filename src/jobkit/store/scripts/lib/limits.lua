@@ -4,6 +4,8 @@
 -- weights {fair key = weight}); a piece whose rule is not in force any more limits nothing. Keys:
 --   jk:run:{limit}      zset, holder (queue US id:token) -> ms of its claim
 --   jk:win:{limit}      list, ms of the newest claims, at most as many as the limit allows in its window
+--                       a lock's (kit.lock) is US limit:token, of no queue
+--   jk:lease:           zset, limit:token -> ms of the end of a lock's lease
 --   jk:until:{limit}    ms until which nothing begins under a rate limit by key, whatever its window admits
 --   jk:until:{q}        the same for a queue
 --   jk:blocked:{limit}  zset, queue US lane -> score of its head: lanes that wait for the limit
@@ -12,6 +14,7 @@
 -- A mutex is one limit for all queues; others are of their queue.
 local US = '\31'
 local BLOCKING = P .. ':jk:blocking'
+local LOCKS = P .. ':jk:lease:'
 
 local function limit_of(queue, piece)
   if string.sub(piece, 1, 6) == 'mutex=' then return piece end
@@ -94,14 +97,28 @@ local function free_limits(queue, field, holder)
   end
 end
 
--- Takes away holders that own nothing any more: their job was deleted while it ran. Looks at the oldest 16. Who began in
--- this very call has no lease yet.
+-- Gives back a lock (limit:token); 0 where it holds nothing any more.
+local function free_lock(owner)
+  call('ZREM', LOCKS, owner)
+  local limit = string.match(owner, '^(.*):')
+  if call('ZREM', run_key(limit), US .. owner) == 0 then return 0 end
+  unblock(limit, 1)
+  return 1
+end
+
+-- Takes away holders that own nothing any more: their job was deleted while it ran, or they are a lock whose lease is
+-- over. Looks at the oldest 16. Who began in this very call has no lease yet.
 local begun = {}
 local function drop_dead(limit)
   local gone = 0
   for _, holder in ipairs(call('ZRANGE', run_key(limit), 0, 15)) do
     local queue, owner = string.match(holder, '^(.-)' .. US .. '(.*)$')
-    if not begun[holder] and not call('ZSCORE', P .. ':jk:lease:' .. queue, owner) then
+    local lease = begun[holder] or call('ZSCORE', P .. ':jk:lease:' .. queue, owner)
+    if lease and queue == '' and tonumber(lease) <= NOW then
+      call('ZREM', LOCKS, owner)
+      lease = nil
+    end
+    if not lease then
       gone = gone + call('ZREM', run_key(limit), holder)
     end
   end
