@@ -12,6 +12,8 @@ from jobkit.timing import Seconds, seconds
 
 LONGEST_PAUSE: Final = 86_400.0
 """Seconds that a service's word is taken for at most: a day."""
+SHORTEST_PAUSE: Final = 1.0
+"""Seconds that a service which asks for it is left alone at least: it counts whole ones, and clocks differ."""
 UNSAID: Final = 60.0
 """Seconds to leave a service alone that does not say for how long."""
 
@@ -55,9 +57,12 @@ def retry_after(response: Answered, default: Seconds = UNSAID) -> float:
 
 
 def pause(value: RetryAfter) -> float:
-    """Seconds to leave a service alone, at most a day; raises DeclarationError for what does not say it."""
+    """Seconds to leave a service alone, at most a day, and for a response a second at least.
+
+    Raises DeclarationError for what does not say it.
+    """
     if not isinstance(value, int | float | timedelta) and isinstance(value, Answered):
-        return retry_after(value)
+        return max(SHORTEST_PAUSE, retry_after(value))
     return min(seconds(value, "rate_limited(retry_after=)"), LONGEST_PAUSE)
 
 

@@ -67,6 +67,15 @@ def test_a_key_is_parked_and_others_go_on(world: World) -> None:
     assert [each.id for each in world.claim()] == ["one", "two"]
 
 
+def test_a_limit_that_is_not_in_force_is_not_parked(world: World) -> None:
+    """Where the queue has no limit by key any more, the queue is parked: the job must not come back at once."""
+    world.enqueue(of_tenant(world, "one", "t_1"), of_tenant(world, "other", "t_2"))
+    limited(world, "one", 30)
+    assert world.claim() == []
+    world.pass_time(31)
+    assert {each.id for each in world.claim()} == {"one", "other"}
+
+
 def test_parkings_extend_and_never_shorten(world: World) -> None:
     """Of several parkings of one limit the one that ends last counts."""
     world.enqueue("first", "second", "third")

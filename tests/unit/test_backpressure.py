@@ -79,6 +79,12 @@ def test_a_job_says_that_it_was_rate_limited() -> None:
     assert job.rate_limited().seconds == 60
 
 
+@pytest.mark.parametrize("said", ["0", "-3", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_service_is_not_asked_again_at_once(said: str) -> None:
+    """A response that asks for no time at all, as clocks that differ make it, is given a second."""
+    assert Job(payload=Push()).rate_limited(retry_after=Plain(Retry_After=said)).seconds == 1
+
+
 @pytest.mark.parametrize("given", [-1, "30", None, float("nan"), True])
 def test_a_wrong_duration_is_told(given: Any) -> None:
     """What says no duration is refused."""

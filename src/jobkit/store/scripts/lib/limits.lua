@@ -45,13 +45,15 @@ local function window_key(limit) return P .. ':jk:win:' .. limit end
 
 local function until_key(limit) return P .. ':jk:until:' .. limit end
 
--- Lets nothing begin for so many ms under the rate limits by key of a job (`field` is its jk_lane), or, where it has
--- none, in its queue. A longer hold stays.
-local function hold(queue, field, ms)
-  local limits = {}
+-- Lets nothing begin for so many ms under the rate limits by key of a job (`field` is its jk_lane) that are in force, or,
+-- where there are none, in its queue. A longer hold stays.
+local function hold(base, field, ms)
+  local queue, limits, rules = queue_name(base), {}, call('GET', KEYS[base + Q.RULES])
+  local keyed = rules and cjson.decode(rules).keyed or {}
   local _, pieces = pieces_of(field and string.match(field, US .. '(.*)$') or '')
   for i = 2, #pieces do
-    if string.sub(pieces[i], 1, 5) == 'rate/' then limits[#limits + 1] = limit_of(queue, pieces[i]) end
+    local rule = keyed[string.match(pieces[i], '^(.-)=')]
+    if rule and rule[2] then limits[#limits + 1] = limit_of(queue, pieces[i]) end
   end
   if #limits == 0 then limits[1] = queue end
   for _, limit in ipairs(limits) do
