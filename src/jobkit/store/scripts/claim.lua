@@ -20,7 +20,8 @@ local function start_parked(base, index, want)
   local got, visits, leases, wips = 0, want + 64, {}, {}
   local lease_end = string.format('%.0f', NOW + tonumber(ARGV[4]))
   for _, releases in ipairs(call('ZRANGEBYSCORE', offers_key(base), NOW_TEXT, '+inf', 'LIMIT', 0, 100)) do
-    local more = not among(release_name, releases)
+    -- A service that asked for a pause is left alone by these, too.
+    local more = not among(release_name, releases) and call('EXISTS', until_key(queue_name(base))) == 0
     while more and got < want and visits > 0 do
       local found = call('ZPOPMIN', offered_key(base, releases), math.min(want - got, visits))
       if #found == 0 then
