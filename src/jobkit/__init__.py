@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from jobkit.backpressure import retry_after
     from jobkit.config import Settings
     from jobkit.dedupe import Dedupe
     from jobkit.errors import (
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
         JobFailed,
         JobkitError,
         JobNotFound,
+        LockLost,
+        LockTimeout,
         NotSerialisable,
         PayloadTooLarge,
         ResultTimeout,
@@ -30,10 +33,11 @@ if TYPE_CHECKING:
         WrongPayload,
     )
     from jobkit.factory import JobKit
-    from jobkit.jobs import Job, JobHandle, JobState, JobStatus, Progress, in_thread
+    from jobkit.jobs import Job, JobHandle, JobState, JobStatus, in_thread
     from jobkit.limits import MaxRunning, Priority, RateLimit
     from jobkit.payloads import Payload, kind
     from jobkit.policies import Exponential, Fixed, Retention, Retry
+    from jobkit.ports import Progress
     from jobkit.processing import Processor, processor
     from jobkit.queues import QueueSpec
     from jobkit.results import Draft, JobResult, draft
@@ -57,6 +61,8 @@ __all__ = [
     "JobState",
     "JobStatus",
     "JobkitError",
+    "LockLost",
+    "LockTimeout",
     "MaxRunning",
     "NotSerialisable",
     "Payload",
@@ -81,9 +87,11 @@ __all__ = [
     "in_thread",
     "kind",
     "processor",
+    "retry_after",
 ]
 
 _MODULES: Final = {
+    "backpressure": ("retry_after",),
     "config": ("Settings",),
     "dedupe": ("Dedupe",),
     "errors": (
@@ -93,6 +101,8 @@ _MODULES: Final = {
         "JobFailed",
         "JobNotFound",
         "JobkitError",
+        "LockLost",
+        "LockTimeout",
         "NotSerialisable",
         "PayloadTooLarge",
         "ResultTimeout",
@@ -105,10 +115,11 @@ _MODULES: Final = {
         "WrongPayload",
     ),
     "factory": ("JobKit",),
-    "jobs": ("Job", "JobHandle", "JobState", "JobStatus", "Progress", "in_thread"),
+    "jobs": ("Job", "JobHandle", "JobState", "JobStatus", "in_thread"),
     "limits": ("MaxRunning", "Priority", "RateLimit"),
     "payloads": ("Payload", "kind"),
     "policies": ("Exponential", "Fixed", "Retention", "Retry"),
+    "ports": ("Progress",),
     "processing": ("Processor", "processor"),
     "queues": ("QueueSpec",),
     "results": ("Draft", "JobResult", "draft"),

@@ -17,6 +17,8 @@ JobkitError
 │       └── PickledJob                   the record is a pickle, which jobkit never opens
 ├── JobFailed, JobCancelled              what a handle's `result()` raises for a job that ended so
 ├── ResultTimeout (TimeoutError)         `result(timeout=...)` waited in vain; the job goes on
+├── LockTimeout (TimeoutError)           `kit.lock(wait=...)` waited in vain
+├── LockLost                             a lock's lease was not renewed in time
 ├── JobNotFound (LookupError)            no record has this id; retention may have removed it
 ├── MissingProvider (LookupError)        the container lacks what a processor's view asks for
 ├── ServicesRefused (AttributeError)     a processor reached beyond its view
@@ -105,6 +107,14 @@ class JobCancelled(JobkitError):
 
 class ResultTimeout(JobkitError, TimeoutError):
     """The job had not ended within the given seconds. It goes on; ask again."""
+
+
+class LockTimeout(JobkitError, TimeoutError):
+    """Somebody else held the mutex for as long as `kit.lock(wait=...)` waits."""
+
+
+class LockLost(JobkitError):
+    """A lock's lease was not renewed in time: somebody else may hold the mutex. Stop what it protects."""
 
 
 class JobNotFound(JobkitError, LookupError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 
@@ -15,6 +15,7 @@ from jobkit.envelopes import Envelopes
 from jobkit.errors import DeclarationError
 from jobkit.jobs import Job, JobHandle
 from jobkit.limits import Priority
+from jobkit.locks import HeldLock, alock, lock
 from jobkit.queues import QueueSet, QueueSpec
 from jobkit.results import JobResult
 
@@ -243,6 +244,37 @@ class JobKit:
             finally:
                 worker.stop()
                 worker.join()
+
+    # Locks
+
+    def lock(
+        self, name: str, /, *, wait: Seconds | None = None, lease: Seconds | None = None
+    ) -> AbstractContextManager[HeldLock]:
+        """Hold a mutex: `with kit.lock("entra-sync", wait=10) as held:` keeps out jobs with this `mutex=`.
+
+        Other locks of this name too, on all hosts. It is no turn in a line: whoever asks when it is free gets it. A job
+        must not take the mutex that it runs under; nor is a lock to be taken twice by one thread.
+
+        Args:
+            name: the mutex; of a payload's `mutex="tenant:{tenant_id}"` the text with its fields, `tenant:t_1`.
+            wait: seconds (or timedelta) to wait for it; 0 tries once, None waits for as long as it takes.
+            lease: seconds after which it is free where this process dies; renewed by a thread at a third of it. By
+                default the kit's own, `Settings.lease`.
+
+        Raises:
+            LockTimeout: somebody else held it all the time.
+            DeclarationError: an argument.
+            StoreUnavailable: no answer from Redis.
+            StoreFull: Redis refused it.
+
+        """
+        return lock(self._door, name, wait, self.settings.lease if lease is None else lease)
+
+    def alock(
+        self, name: str, /, *, wait: Seconds | None = None, lease: Seconds | None = None
+    ) -> AbstractAsyncContextManager[HeldLock]:
+        """As `lock`, on the running event loop: `async with kit.alock("entra-sync") as held:`."""
+        return alock(self._door, name, wait, self.settings.lease if lease is None else lease)
 
     # Lifecycle
 

@@ -64,7 +64,7 @@ class Lanes:
         names = [_value(payload, self.fair_by) if self.fair_by else ""]
         names += (f"{name}={_value(payload, field)}" for name, field in self.limits)
         if mutex is not None:
-            names.append(f"mutex={_short(mutex.format_map(_Fields(payload)))}")
+            names.append(f"mutex={short(mutex.format_map(_Fields(payload)))}")
         return {"l": SEPARATOR.join(names), "b": round(_STEPS[priority] * (self.ageing or 0) * 1000)}
 
 
@@ -89,7 +89,7 @@ def rules(spec: QueueSpec, revision: int) -> str:
     if running is not None:
         told["run"] = running
     if spec.weights:
-        told["weights"] = {_short(key): weight for key, weight in spec.weights.items()}
+        told["weights"] = {short(key): weight for key, weight in spec.weights.items()}
     if len(told) == 2 and not told["keyed"] and not revision:  # noqa: PLR2004 - no more than these two
         return ""
     return json.dumps(told, separators=(",", ":"))
@@ -109,10 +109,11 @@ def _keyed(spec: QueueSpec) -> list[tuple[str, tuple[str, list[int]]]]:
 
 
 def _value(payload: Payload[Any], field: str) -> str:
-    return _short(str(getattr(payload, field)))
+    return short(str(getattr(payload, field)))
 
 
-def _short(value: str) -> str:
+def short(value: str) -> str:
+    """The value as a part of a key's name: itself, or its digest where it is long or cannot be printed."""
     if len(value) <= LONGEST_VALUE and value.isprintable():
         return value
     return hashlib.blake2b(value.encode(errors="backslashreplace"), digest_size=16).hexdigest()

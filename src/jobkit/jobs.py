@@ -5,28 +5,35 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
+import time
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Never, ParamSpec, Protocol, overload
 
 import attrs
 from typing_extensions import TypeVar
 
 from jobkit import checks
+from jobkit.backpressure import UNSAID
 from jobkit.errors import DeclarationError
+from jobkit.limits import RateLimit
 from jobkit.payloads import P_co, Payload, R_co
-from jobkit.results import Draft, as_draft
+from jobkit.ports import ClaimPort, MemoryPort, Progress
+from jobkit.results import Draft, JobResult, as_draft
 from jobkit.steps import keep, recall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping
     from datetime import datetime
 
+    from jobkit.backpressure import RetryAfter
     from jobkit.timing import Seconds
 
 T = TypeVar("T")
 Q = ParamSpec("Q")
 
+_REACHABLE: Final = 0.25
+"""Seconds of sleep at a time: an interruption reaches a thread only between two sleeps."""
 
 running_job: Final[ContextVar[str | None]] = ContextVar("jobkit_job", default=None)
 """The id of the job whose attempt runs in this context. A processor that waits for another job's result would hold the
@@ -45,14 +52,6 @@ class JobState(enum.StrEnum):
     STOPPED = "stopped"
     CANCELED = "canceled"
     RATE_LIMITED = "rate_limited"
-
-
-@attrs.frozen
-class Progress:
-    """How far a job says it is: percent from 0 to 100, and a message."""
-
-    percent: float
-    message: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -129,52 +128,6 @@ class JobHandle(Protocol[R_co]):
     async def acancel(self, reason: str = ...) -> bool:
         """As `cancel`."""
         ...
-
-
-class ClaimPort(Protocol):
-    """What a job needs of the worker that runs it. Each call raises LostClaim once the job is no longer its own."""
-
-    def load_step(self, name: str) -> bytes | None:
-        """The kept JSON of a step; None when it has not run."""
-        ...
-
-    def save_step(self, name: str, value: bytes) -> None:
-        """Keep the JSON of a step for later attempts."""
-        ...
-
-    def progress(self, percent: float, message: str) -> None:
-        """Record the progress."""
-        ...
-
-    def enqueue(self, drafts: Sequence[Draft[Any]]) -> list[str]:
-        """Enqueue now, as the job's owner; gives the ids."""
-        ...
-
-
-class MemoryPort:
-    """The port of a job without a worker: in a test, or run inline. It keeps what the processor does."""
-
-    def __init__(self) -> None:
-        self.steps: dict[str, bytes] = {}
-        self.progressed: list[Progress] = []
-        self.enqueued: list[Draft[Any]] = []
-
-    def load_step(self, name: str) -> bytes | None:
-        """The kept JSON of a step."""
-        return self.steps.get(name)
-
-    def save_step(self, name: str, value: bytes) -> None:
-        """Keep the JSON of a step."""
-        self.steps[name] = value
-
-    def progress(self, percent: float, message: str) -> None:
-        """Append to `progressed`."""
-        self.progressed.append(Progress(percent, message))
-
-    def enqueue(self, drafts: Sequence[Draft[Any]]) -> list[str]:
-        """Append to `enqueued`."""
-        self.enqueued.extend(drafts)
-        return [each.id for each in drafts]
 
 
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
@@ -301,6 +254,54 @@ class Job(Generic[P_co]):
             raise DeclarationError(f"job.progress(percent, message): expected a message (str), got {message!r:.200}")
         self._port.progress(checks.number(percent, "job.progress(percent)", least=0, most=100), message)
 
+    def rate_limited(self, *, retry_after: RetryAfter = UNSAID, reason: str = "rate limited") -> JobResult[Never]:
+        """What to return when a service says that it is asked too much: `return job.rate_limited(retry_after=30)`.
+
+        For so long no worker begins a job under the same key of the queue's `RateLimit(key=)`, or, where the queue has
+        no such limit, any job of the queue. This one comes back to its place and no attempt is used. What runs goes on.
+
+        Args:
+            retry_after: seconds (or timedelta), or the service's response, whose header Retry-After is read: a second
+                at least, and 60 without one. A day at most.
+            reason: kept on the job.
+
+        Raises:
+            DeclarationError: what is given says no duration, or the reason is empty.
+
+        """
+        return JobResult.rate_limited(retry_after, reason)
+
+    def permit(self, limit: RateLimit, /, *, name: str) -> None:
+        """Wait until the window of this name admits one more, and count it: just before a call to somebody outside.
+
+        Exact over all workers, in any window of the server's clock: `job.permit(RateLimit(100, per=10), name="crm")`.
+        The wait counts towards the attempt's timeout, and ends with it. Use one limit for one name.
+
+        Args:
+            limit: how many in how many seconds; without a key.
+            name: of the window; all jobs of all queues that name it share it.
+
+        Raises:
+            DeclarationError: the limit has a key, the name is no text, or an event loop runs here: await `apermit`.
+            LostClaim: another worker owns the job now.
+
+        """
+        _check_window(limit, name)
+        if _on_event_loop():
+            raise DeclarationError("job.permit would block the event loop that all async jobs share; await job.apermit")
+        while (wait := self._port.permit(name, limit)) > 0:
+            until = time.monotonic() + wait
+            while (left := until - time.monotonic()) > 0:
+                time.sleep(min(left, _REACHABLE))
+
+    async def apermit(self, limit: RateLimit, /, *, name: str) -> None:
+        """As `permit`, without blocking the event loop."""
+        import asyncio  # noqa: PLC0415 - importing jobkit loads no asyncio
+
+        _check_window(limit, name)
+        while (wait := await asyncio.to_thread(self._port.permit, name, limit)) > 0:  # noqa: ASYNC110 - a known time
+            await asyncio.sleep(wait)
+
     def enqueue(self, item: Payload[object] | Draft[object], /) -> str:
         """Enqueue a job now, unless this attempt has lost its claim; gives its id, or that of the job it would repeat.
 
@@ -338,6 +339,18 @@ def in_thread(fn: Callable[Q, T], /) -> Callable[Q, Coroutine[Any, Any, T]]:
         return await asyncio.to_thread(fn, *args, **kwargs)
 
     return functools.update_wrapper(call, fn)
+
+
+def _check_window(limit: object, name: object) -> None:
+    if not isinstance(limit, RateLimit):
+        raise DeclarationError(f"job.permit: expected a limit such as RateLimit(100, per=10) first, got {limit!r:.200}")
+    if limit.key is not None:
+        raise DeclarationError(
+            f"job.permit: expected a limit without a key, got {limit!r}; put the key into the name, e.g. "
+            f"name=f'crm:{{job.payload.{limit.key}}}'"
+        )
+    if not isinstance(name, str) or not name:
+        raise DeclarationError(f"job.permit(name=): expected the name of a window (str), got {name!r:.200}")
 
 
 def _is_async(fn: Callable[..., Any]) -> bool:

@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 from typing_extensions import TypeVar
 
 from jobkit import checks
+from jobkit.backpressure import RetryAfter, pause
 from jobkit.dedupe import Dedupe
 from jobkit.errors import CorruptJob, DeclarationError, UnknownJobName, WrongPayload, did_you_mean
 from jobkit.limits import Priority, priority_of
@@ -232,13 +233,14 @@ def _follow_ups(then: Iterable[FollowUp]) -> tuple[FollowUp, ...]:
 
 @attrs.frozen
 class JobResult(Generic[R_co]):
-    """How an attempt ended. Made by `completed`, `snoozed` and `cancelled` only.
+    """How an attempt ended. Made by `completed`, `snoozed`, `rate_limited` and `cancelled` only.
 
     Attributes:
         outcome: "completed", "snoozed" or "cancelled".
         then: the follow-ups, which are stored together with the finish, or not at all.
         seconds: how long a snoozed job waits.
         reason: why it was snoozed or cancelled.
+        parks: whether the others under its job's limit wait as long (`job.rate_limited`).
 
     """
 
@@ -247,6 +249,7 @@ class JobResult(Generic[R_co]):
     then: Sequence[FollowUp] = ()
     seconds: float = 0.0
     reason: str = ""
+    parks: bool = False
 
     @property
     def value(self) -> R_co:
@@ -281,6 +284,11 @@ class JobResult(Generic[R_co]):
     def snoozed(seconds: Seconds, reason: str) -> JobResult[Never]:
         """Try again in `seconds` (or timedelta); no attempt is used. The reason is kept on the job."""
         return JobResult("snoozed", seconds=_snooze(seconds), reason=_reason(reason, "snoozed"))
+
+    @staticmethod
+    def rate_limited(retry_after: RetryAfter, reason: str) -> JobResult[Never]:
+        """As `Job.rate_limited`, which see."""
+        return JobResult("snoozed", seconds=pause(retry_after), reason=_reason(reason, "rate_limited"), parks=True)
 
     @staticmethod
     def cancelled(reason: str) -> JobResult[Never]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jobkit.jobs import JobState, JobStatus, Progress
+from jobkit.jobs import JobState, JobStatus
+from jobkit.ports import Progress
 
 if TYPE_CHECKING:
     from jobkit.store.records import JobFields

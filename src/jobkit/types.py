@@ -1,9 +1,10 @@
 """The shapes that payload modules and processors share: `from jobkit.types import Payload, Job, JobResult`."""
 
 from jobkit.dedupe import Dedupe
-from jobkit.jobs import ClaimPort, Job, JobHandle, JobState, JobStatus, MemoryPort, Progress, in_thread
+from jobkit.jobs import Job, JobHandle, JobState, JobStatus, in_thread
 from jobkit.payloads import Kind, Payload, decode, encode, kind
 from jobkit.policies import Exponential, Fixed, Retention, Retry
+from jobkit.ports import ClaimPort, MemoryPort, Progress
 from jobkit.results import Draft, EnqueueOptions, JobResult, draft
 from jobkit.timing import Clock, Seconds, SystemClock, aware, seconds
 

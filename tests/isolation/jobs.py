@@ -10,11 +10,11 @@ import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn, Protocol
+from typing import Any, Never, NoReturn, Protocol
 
 import redis
 
-from jobkit import ContainerView, Job, JobKit, JobResult, Payload, QueueSpec, Retry, processor
+from jobkit import ContainerView, Job, JobKit, JobResult, Payload, QueueSpec, RateLimit, Retry, processor
 from jobkit.errors import Unrecoverable
 
 MIB = 2**20
@@ -89,6 +89,12 @@ def fork_and_terminate() -> int:
     return os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1])
 
 
+def refused(job: Job[Any]) -> JobResult[Never]:
+    """Ask somebody who says that it is too often."""
+    job.permit(RateLimit(1, per=60), name="crm")
+    return job.rate_limited(retry_after=60, reason="429")
+
+
 @processor(Run)
 def run(job: Job[Run]) -> JobResult[int] | int:  # noqa: C901, PLR0912 - a table of what jobs do
     """What the payload says; the id of the process."""
@@ -136,8 +142,8 @@ def run(job: Job[Run]) -> JobResult[int] | int:  # noqa: C901, PLR0912 - a table
         case "enqueue":
             job.progress(50, "half")
             job.enqueue(ARun())
-        case "snooze" if job.epoch == 1:
-            return JobResult.snoozed(0, "first")
+        case "snooze" | "limited" as how if job.epoch == 1:
+            return JobResult.snoozed(0, "first") if how == "snooze" else refused(job)
         case "connection":
             port: Any = job._port
             job.progress(1)

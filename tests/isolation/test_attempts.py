@@ -50,6 +50,17 @@ def test_progress_and_enqueue(isolated: Callable[..., Any]) -> None:
     b.lines.wait_for("job finished", times=2)
 
 
+def test_limits_of_others(isolated: Callable[..., Any]) -> None:
+    """A child counts permits, and a service that refused its job parks the queue."""
+    b = isolated()
+    b.start()
+    handle = b.enqueue(Run(what="limited"))
+    assert b.lines.wait_for("job put off", job_id=handle.id).reason == "429"
+    assert b.bench.redis("LLEN", "rq:jk:win:permit/crm") == 1
+    assert b.bench.redis("PTTL", "rq:jk:until:q") > 0
+    assert handle.status().state == "queued"
+
+
 def test_outcomes(isolated: Callable[..., Any]) -> None:
     """Snoozes, failures and unrecoverable failures are recorded as those of threads are, with the job's traceback."""
     b = isolated(retry=TWICE)

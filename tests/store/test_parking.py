@@ -37,6 +37,16 @@ def parked(world: World, release: str, *job_ids: str, delay: float = WAIT) -> No
         park(world, release, claimed, delay)
 
 
+def test_nothing_is_offered_while_its_queue_is_held(world: World) -> None:
+    """While a service wants the queue to wait, what others have parked waits as well, and is offered afterwards."""
+    parked(world, "old", "j")
+    world.enqueue("refused")
+    claims_of(world, "new").snooze(world.claim_one(), delay=WAIT, reason="429", limited=True)
+    assert look(world, "new") == []
+    world.redis.delete("rq:jk:until:a")  # as if the time were over
+    assert {each.id for each in look(world, "new")} == {"j", "refused"}
+
+
 def test_others_are_offered_it(world: World) -> None:
     """What a release has parked goes to another at once, long before it is due, with the time of its parking."""
     start = world.now_ms()

@@ -7,8 +7,10 @@ import pytest
 from pydantic import BaseModel
 
 from jobkit.errors import DeclarationError, LostClaim, NotSerialisable, UnkeptStep, Unrecoverable, WrongPayload
-from jobkit.jobs import Job, MemoryPort, Progress, in_thread
+from jobkit.jobs import Job, in_thread
+from jobkit.limits import RateLimit
 from jobkit.payloads import Payload
+from jobkit.ports import MemoryPort, Progress
 from jobkit.results import draft
 
 
@@ -208,3 +210,59 @@ def test_a_job_for_a_test_needs_its_payload_only() -> None:
     assert (job.payload.number, job.attempt, job.epoch, dict(job.tags), job.scheduled_for) == (4, 1, 1, {}, None)
     with pytest.raises(AttributeError):
         job.attempt = 2
+
+
+def test_a_permit_without_a_worker_is_granted() -> None:
+    """Without a worker a permit is there at once, and the port keeps its name."""
+    port = MemoryPort()
+    job = Job(payload=Read(), port=port)
+    job.permit(RateLimit(1, per=10), name="crm")
+    job.permit(RateLimit(1, per=10), name="crm")
+    asyncio.run(job.apermit(RateLimit(1, per=10), name="erp"))
+    assert port.permitted == ["crm", "crm", "erp"]
+
+
+def test_a_permit_is_waited_for() -> None:
+    """The job asks again after the time that it was told, until its permit is counted."""
+
+    class Busy(MemoryPort):
+        waits = (0.001, 0.002)
+
+        def permit(self, name: str, limit: RateLimit) -> float:
+            super().permit(name, limit)
+            return self.waits[len(self.permitted) - 1] if len(self.permitted) <= len(self.waits) else 0.0
+
+    port = Busy()
+    Job(payload=Read(), port=port).permit(RateLimit(1, per=10), name="crm")
+    assert len(port.permitted) == 3
+    port = Busy()
+    asyncio.run(Job(payload=Read(), port=port).apermit(RateLimit(1, per=10), name="crm"))
+    assert len(port.permitted) == 3
+
+
+@pytest.mark.parametrize(
+    ("limit", "name", "said"),
+    [
+        (RateLimit(1, per=1, key="tenant_id"), "crm", "without a key.*job.payload.tenant_id"),
+        (RateLimit(1, per=1), "", "name of a window"),
+        (RateLimit(1, per=1), None, "name of a window"),
+        (100, "crm", r"such as RateLimit\(100, per=10\)"),
+    ],
+)
+def test_a_wrong_permit_is_told(limit: Any, name: Any, said: str) -> None:
+    """A limit with a key, a name that is none and what is no limit are refused, in both forms."""
+    job = Job(payload=Read())
+    with pytest.raises(DeclarationError, match=said):
+        job.permit(limit, name=name)
+    with pytest.raises(DeclarationError, match=said):
+        asyncio.run(job.apermit(limit, name=name))
+
+
+def test_a_permit_does_not_block_the_event_loop() -> None:
+    """On an event loop `permit` says to await `apermit`."""
+
+    async def ask() -> None:
+        Job(payload=Read()).permit(RateLimit(1, per=1), name="crm")
+
+    with pytest.raises(DeclarationError, match=r"await job\.apermit"):
+        asyncio.run(ask())

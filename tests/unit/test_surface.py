@@ -25,6 +25,8 @@ PUBLIC = [
     "JobState",
     "JobStatus",
     "JobkitError",
+    "LockLost",
+    "LockTimeout",
     "MaxRunning",
     "NotSerialisable",
     "Payload",
@@ -49,6 +51,7 @@ PUBLIC = [
     "in_thread",
     "kind",
     "processor",
+    "retry_after",
 ]
 
 HEAVY = {"asyncio", "redis", "rq", "dependency_injector", "pydantic_settings", "structlog", "httpx", "click", "rich"}

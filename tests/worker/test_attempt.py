@@ -16,9 +16,10 @@ from structlog.contextvars import get_contextvars
 from jobkit import di
 from jobkit.envelopes import Envelopes
 from jobkit.errors import LostClaim, Unrecoverable
-from jobkit.jobs import Job, MemoryPort
+from jobkit.jobs import Job
 from jobkit.payloads import Payload, encode
 from jobkit.policies import Exponential, Retry
+from jobkit.ports import MemoryPort
 from jobkit.processing import Processor, processor
 from jobkit.processors import load_processors
 from jobkit.queues import QueueSet, QueueSpec

@@ -77,12 +77,13 @@ class Claims:
             "" if claim.terms is None else claim.terms.of_failure(asked=asked, again=delay is not None),
         )
 
-    def snooze(self, claim: Claimed, *, delay: float, reason: str, parked: bool = False) -> bool:
+    def snooze(self, claim: Claimed, *, delay: float, reason: str, parked: bool = False, limited: bool = False) -> bool:
         """Put the job off for `delay` seconds; no attempt is used.
 
         `parked`: because no processor could take it. Workers of other releases are offered it meanwhile.
+        `limited`: so long nothing begins under its keyed rate limits, or, without any, in its queue.
         """
-        return self._one("snooze", claim, _ms(delay), storable(reason), int(parked), self.release)
+        return self._one("snooze", claim, _ms(delay), storable(reason), int(parked), self.release, int(limited))
 
     def end(
         self, claim: Claimed, *, state: Literal["canceled", "stopped"], reason: str, started: float, ended: float
@@ -106,6 +107,16 @@ class Claims:
     def progress(self, claim: Claimed, percent: float, message: str) -> bool:
         """Keep how far the job says it has come."""
         return self._fenced("progress", claim, json.dumps([percent, message]))
+
+    def permit(self, claim: Claimed, name: str, *, count: int, per: float) -> float:
+        """Count one more in a named window that admits `count` in any `per` seconds.
+
+        Answers 0 where it was counted, else the seconds until there may be room; below 0 where the claim was lost.
+        """
+        keys = self.store.keys
+        names, _ = blocks(keys, [claim.queue])
+        args = [keys.prefix, claim.id, claim.token, name, count, _ms(per)]
+        return self.store.run(Operation(script("permit"), names, args, lambda reply: int(reply) / 1000))
 
     def try_out(self, claim: Claimed) -> bool:
         """Say that a suspect (`rescues` above 0) is about to run, so that its worker's death counts against it."""

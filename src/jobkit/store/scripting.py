@@ -21,11 +21,14 @@ NAMES = (
     "end",
     "enqueue",
     "fail",
+    "lock",
     "peek",
+    "permit",
     "progress",
     "promote",
     "put_back",
     "read",
+    "relock",
     "renew",
     "rescue",
     "retry",
@@ -36,6 +39,7 @@ NAMES = (
     "trim",
     "try_out",
     "unblock",
+    "unlock",
 )
 _INCLUDE = "--@include "
 

@@ -33,7 +33,7 @@ from jobkit.worker.verdicts import Budget, judge
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from jobkit.jobs import ClaimPort
+    from jobkit.ports import ClaimPort
     from jobkit.queues import QueueSet
     from jobkit.results import Draft, JobResult
     from jobkit.store.records import Claimed, NewJob
@@ -282,7 +282,7 @@ class Pipeline:
     def _conclude(self, attempt: Attempt, route: Route, value: Any) -> Outcome:
         result = route.processor.normalise(value)
         if result.outcome == "snoozed":
-            return Snoozed(result.seconds, result.reason)
+            return Snoozed(result.seconds, result.reason, limited=result.parks)
         if result.outcome == "cancelled":
             return Ended("canceled", result.reason)
         attempt.result = result

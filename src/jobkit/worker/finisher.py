@@ -319,7 +319,9 @@ class Finisher(Part):
                 asked=outcome.asked,
             )
         if isinstance(outcome, Snoozed):
-            return self._claims.snooze(claimed, delay=outcome.delay, reason=outcome.reason, parked=outcome.parked)
+            return self._claims.snooze(
+                claimed, delay=outcome.delay, reason=outcome.reason, parked=outcome.parked, limited=outcome.limited
+            )
         if isinstance(outcome, Ended):
             return self._claims.end(claimed, state=outcome.state, reason=outcome.reason, started=started, ended=ended)
         return False

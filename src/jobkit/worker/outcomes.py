@@ -33,11 +33,15 @@ class Failed:
 
 @attrs.frozen(slots=True)
 class Snoozed:
-    """It comes again in `delay` seconds, no attempt used; `parked`: because no processor here could take it."""
+    """It comes again in `delay` seconds, no attempt used.
+
+    `parked`: because no processor here could take it. `limited`: the others under its limit wait as long.
+    """
 
     delay: float
     reason: str
     parked: bool = False
+    limited: bool = False
 
 
 @attrs.frozen(slots=True)

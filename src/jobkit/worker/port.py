@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jobkit.errors import LostClaim
+from jobkit.flow import short
 from jobkit.store.operations import standing_ids
 from jobkit.worker.fence import ThreadFence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from jobkit.limits import RateLimit
     from jobkit.results import Draft
     from jobkit.store.claims import Claims
     from jobkit.store.records import NewJob
@@ -51,6 +53,13 @@ class StorePort:
         jobs = [self._new_job(each) for each in drafts]
         with self._undisturbed():
             return standing_ids(jobs, self._claims.enqueue(self._attempt.claimed, jobs))
+
+    def permit(self, name: str, limit: RateLimit) -> float:
+        """Count one more in a named window of all workers."""
+        with self._undisturbed():
+            wait = self._claims.permit(self._attempt.claimed, short(name), count=limit.count, per=limit.per)
+            self._kept(wait >= 0, f"permit {name!r}")
+            return wait
 
     def _kept(self, kept: bool, what: str) -> None:  # noqa: FBT001 - the store's answer
         if not kept:

@@ -52,7 +52,8 @@ if TYPE_CHECKING:
 
     from jobkit.config import Settings
     from jobkit.container import ContainerArg
-    from jobkit.jobs import ClaimPort, Job
+    from jobkit.jobs import Job
+    from jobkit.ports import ClaimPort
     from jobkit.processors import ProcessorRegistry
     from jobkit.queues import QueueSet
     from jobkit.results import JobResult

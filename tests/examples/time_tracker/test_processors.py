@@ -12,7 +12,7 @@ from time_tracker.processors import process_invoice
 
 from jobkit import ContainerView, Job, JobResult, Unrecoverable
 from jobkit.errors import JobTimeout
-from jobkit.jobs import MemoryPort
+from jobkit.ports import MemoryPort
 
 FIELDS = InvoiceFields(amount=Decimal("12.50"), date=dt.date(2026, 3, 14), number="INV-7")
 

@@ -23,7 +23,8 @@ local function start_parked(base, index, want)
   local rules = rules_of(queue) or NO_RULES
   want = admitted(queue, rules, want)
   for _, releases in ipairs(call('ZRANGEBYSCORE', offers_key(base), NOW_TEXT, '+inf', 'LIMIT', 0, 100)) do
-    local more = not among(release_name, releases)
+    -- A service that asked for a pause is left alone by these, too.
+    local more = not among(release_name, releases) and call('EXISTS', until_key(queue_name(base))) == 0
     while more and got < want and visits > 0 do
       local found = call('ZPOPMIN', offered_key(base, releases), math.min(want - got, visits))
       if #found == 0 then

@@ -1,12 +1,16 @@
 -- unblock: looks after lanes that wait: for a limit that has room, which its holders' ends have not given to them (the
--- rule was changed, or the lane that was brought back could not use it); and for what rules said that were replaced.
+-- rule was changed, or the lane that was brought back could not use it); and for what rules said that were replaced. Takes
+-- away locks whose lease is over.
 -- KEYS  head
 -- ARGV  2 how many limits to look at, taken at random   3 how many lanes of queues whose rules were replaced
 -- reply {how many lanes were brought back, 1 where more are to be}
--- bound the caller's; 16 holders and 16 lanes of each limit
+-- bound the caller's; 16 holders and 16 lanes of each limit; as many locks
 -- invariant a limit without room wakes nobody; a lane that is brought back in vain waits again after the next claim
 --@include keys limits rules
 local back, known = 0, {}
+for _, owner in ipairs(call('ZRANGEBYSCORE', LOCKS, '-inf', NOW_TEXT, 'LIMIT', 0, tonumber(ARGV[2]))) do
+  back = back + free_lock(owner)
+end
 for _, limit in ipairs(call('SRANDMEMBER', BLOCKING, tonumber(ARGV[2]))) do
   local waiter = call('ZRANGE', blocked_key(limit), 0, 0)[1]
   if not waiter then

@@ -18,8 +18,10 @@ local function barred(queue, pieces, rules)
     local limit, rule = limit_of(queue, pieces[i]), rule_of(pieces[i], rules)
     if rule and rule[2] then
       local opens = window_opens(limit, rule[1], rule[2])
+      local held = tonumber(call('GET', until_key(limit)) or 0)
+      if held > NOW then opens = math.max(opens or 0, held) end
       if opens then return limit, opens end
-    elseif rule and room(limit, rule) <= 0 then
+    elseif rule and room(limit, rule) <= 0 and not (rule == ONE and drop_lock(limit)) then
       return limit
     end
   end
@@ -138,6 +140,7 @@ end
 
 -- How many jobs the limits of the whole queue admit now, `want` at most.
 local function admitted(queue, rules, want)
+  if rules.held then return 0 end
   if rules.run then want = math.min(want, rules.run - call('ZCARD', P .. ':jk:lease:' .. queue)) end
   for i, rate in ipairs(rules.rate or {}) do
     if want <= 0 then return 0 end

@@ -4,6 +4,10 @@
 --   jk:run:{limit}      zset, holder (queue US id:token) -> ms of its claim
 --   jk:places:{q}         hash, id:token -> its lane: attempts that hold places of `run` keys; it goes with their lease
 --   jk:win:{limit}      list, ms of the newest claims, at most as many as the limit allows in its window
+--                       a lock's (kit.lock) is US limit:token, of no queue
+--   jk:lease:           zset, limit:token -> ms of the end of a lock's lease
+--   jk:until:{limit}    ms until which nothing begins under a rate limit by key, whatever its window admits
+--   jk:until:{q}        the same for a queue
 --   jk:blocked:{limit}  zset, queue US lane -> score of its head: lanes that wait for the limit
 --   jk:blocked_by:{q}   hash, lane -> the limit that it waits for
 --   jk:blocking         set of the `run` limits that lanes wait for: a sweep looks whether there is room
@@ -11,6 +15,7 @@
 -- A mutex is one limit for all queues; others are of their queue.
 local US = '\31'
 local BLOCKING, RECHECK = P .. ':jk:blocking', P .. ':jk:recheck'
+local LOCKS = P .. ':jk:lease:'
 
 local function limit_of(queue, piece)
   if string.sub(piece, 1, 6) == 'mutex=' then return piece end
@@ -40,6 +45,8 @@ local function blocked_by_key(queue) return P .. ':jk:blocked_by:' .. queue end
 local function places_key(queue) return P .. ':jk:places:' .. queue end
 local function run_key(limit) return P .. ':jk:run:' .. limit end
 local function window_key(limit) return P .. ':jk:win:' .. limit end
+
+local function until_key(limit) return P .. ':jk:until:' .. limit end
 
 local function ring_name(queue)
   local bell = P .. ':jk:bell:' .. queue
@@ -95,11 +102,38 @@ local function free_limits(queue, owner)
   end
 end
 
--- Takes away holders without a lease, which no script leaves: somebody has deleted keys by hand. Looks at 16 of them.
+-- Gives back a lock (limit:token); 0 where it holds nothing any more.
+local function free_lock(owner)
+  call('ZREM', LOCKS, owner)
+  local limit = string.match(owner, '^(.*):')
+  if call('ZREM', run_key(limit), US .. owner) == 0 then return 0 end
+  unblock(limit, 1)
+  return 1
+end
+
+-- Takes away a lock that holds a mutex past its lease; answers whether it did.
+local function drop_lock(limit)
+  local holder = call('ZRANGE', run_key(limit), 0, 0)[1]
+  if not holder or string.sub(holder, 1, 1) ~= US then return false end
+  local owner = string.sub(holder, 2)
+  local lease = call('ZSCORE', LOCKS, owner)
+  if lease and tonumber(lease) > NOW then return false end
+  call('ZREM', LOCKS, owner)
+  call('ZREM', run_key(limit), holder)
+  return true
+end
+
+-- Takes away holders without a lease, which no script leaves: somebody has deleted keys by hand; and locks whose lease is
+-- over. Looks at 16 of them.
 local function drop_dead(limit)
   for _, holder in ipairs(call('ZRANDMEMBER', run_key(limit), 16)) do
     local queue, owner = string.match(holder, '^(.-)' .. US .. '(.*)$')
-    if not call('ZSCORE', P .. ':jk:lease:' .. queue, owner) then
+    local lease = call('ZSCORE', P .. ':jk:lease:' .. queue, owner)
+    if queue == '' and lease and tonumber(lease) <= NOW then
+      call('ZREM', LOCKS, owner)
+      lease = nil
+    end
+    if not lease then
       call('ZREM', run_key(limit), holder)
       call('HDEL', places_key(queue), owner)
     end

@@ -29,10 +29,15 @@ local function read_rules(text)
   return rules
 end
 
--- nil where the queue has none.
+-- nil where the queue has none, and none begins later because a service said so (`held`: the ms until then).
 local function rules_of(queue)
-  local text = call('GET', P .. ':jk:rules:' .. queue)
-  return text and read_rules(text)
+  local found = call('MGET', P .. ':jk:rules:' .. queue, until_key(queue))
+  local rules, held = found[1] and read_rules(found[1]) or nil, tonumber(found[2] or 0)
+  if held > NOW then
+    rules = rules or {keyed = {}}
+    rules.held = held
+  end
+  return rules
 end
 
 local function rule_of(piece, rules)
@@ -56,6 +61,7 @@ end
 -- Whether the limits of the whole queue admit no job now: nil where they do, else ms until they do, or -1 where that is
 -- when a job ends.
 local function closed(queue, rules)
+  if rules.held then return rules.held - NOW end
   if rules.run and call('ZCARD', P .. ':jk:lease:' .. queue) >= rules.run then return -1 end
   local wait
   for i, rate in ipairs(rules.rate or {}) do
@@ -63,4 +69,22 @@ local function closed(queue, rules)
     if opens then wait = math.max(wait or 1, opens - NOW) end
   end
   return wait
+end
+
+-- Lets nothing begin for so many ms under the rate limits by key of a job (`field` is its jk_lane) that are in force, or,
+-- where there are none, in its queue. A longer hold stays.
+local function hold(base, field, ms)
+  local queue, limits = queue_name(base), {}
+  local rules = rules_of(queue) or NO_RULES
+  local _, pieces = pieces_of(field and string.match(field, US .. '(.*)$') or '')
+  for i = 2, #pieces do
+    local rule = rule_of(pieces[i], rules)
+    if rule and rule[2] then limits[#limits + 1] = limit_of(queue, pieces[i]) end
+  end
+  if #limits == 0 then limits[1] = queue end
+  for _, limit in ipairs(limits) do
+    if ms > 0 and tonumber(call('GET', until_key(limit)) or 0) < NOW + ms then
+      call('SET', until_key(limit), string.format('%.0f', NOW + ms), 'PX', ms)
+    end
+  end
 end
