@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from jobkit.factory import JobKit
     from jobkit.jobs import Job, JobHandle, JobState, JobStatus, Progress, in_thread
     from jobkit.limits import MaxRunning, Priority, RateLimit
+    from jobkit.pauses import Pause
     from jobkit.payloads import Payload, kind
     from jobkit.policies import Exponential, Fixed, Retention, Retry
     from jobkit.processing import Processor, processor
@@ -57,6 +58,7 @@ __all__ = [
     "JobkitError",
     "MaxRunning",
     "NotSerialisable",
+    "Pause",
     "Payload",
     "PayloadTooLarge",
     "Priority",
@@ -104,6 +106,7 @@ _MODULES: Final = {
     "factory": ("JobKit",),
     "jobs": ("Job", "JobHandle", "JobState", "JobStatus", "Progress", "in_thread"),
     "limits": ("MaxRunning", "Priority", "RateLimit"),
+    "pauses": ("Pause",),
     "payloads": ("Payload", "kind"),
     "policies": ("Exponential", "Fixed", "Retention", "Retry"),
     "processing": ("Processor", "processor"),

@@ -26,6 +26,7 @@ PUBLIC = [
     "JobkitError",
     "MaxRunning",
     "NotSerialisable",
+    "Pause",
     "Payload",
     "PayloadTooLarge",
     "Priority",

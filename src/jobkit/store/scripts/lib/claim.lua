@@ -1,5 +1,6 @@
 -- Starting jobs of one queue. Checks: the hash exists, its status is queued, no live token holds it; otherwise the id
--- is a stale hint and is dropped. Bound: `want` plus 64 visits.
+-- is a stale hint and is dropped. Bound: `want` plus 64 visits; plus 200 where some jobs of the queue are paused, which
+-- are held when they are met.
 -- Invariant: a started job has jk_token in its hash and its member in the lease zset, both written here.
 local PROMOTE_BOUND = 200
 local function start(base, id, h, token, worker)
@@ -56,10 +57,17 @@ local function claim(base, queue, want, worker, lease, token_base, out)
   local lease_end = string.format('%.0f', NOW + lease)
   promote(base, PROMOTE_BOUND)
   local list, visits, got, leases, wips = KEYS[base + Q.LIST], want + 64, 0, {}, {}
-  local rules, name, permit = rules_of(base), queue_name(base), -1
+  local name, permit = queue_name(base), -1
+  if stands then
+    local paused, opens = stands(name)
+    if paused then return 0, false, opens end
+  end
+  local rules = rules_of(base)
   local asked = want
   if rules then want, permit = admitted(base, name, rules, want) end
   local limited = want < asked
+  local parts = paused_parts and paused_parts(name)
+  if parts then visits = want + HELD_BOUND end
   while got < want and visits > 0 do
     local ids = call('LPOP', list, math.min(want - got, visits))
     if not ids or #ids == 0 then break end
@@ -74,7 +82,7 @@ local function claim(base, queue, want, worker, lease, token_base, out)
       if claimable and not (h[5] and call('ZSCORE', KEYS[base + Q.LEASE], member(id, h[5]))) then
         if h[9] then
           into_lane(base, id, h[9])
-        else
+        elseif not (parts and hold(base, name, parts, id, h)) then
           got = got + 1
           begin(base, queue, id, h, worker, lease_end, token_base, out, leases, wips)
         end
@@ -85,12 +93,14 @@ local function claim(base, queue, want, worker, lease, token_base, out)
     got = got + from_lanes(base, want - got, rules or NO_RULES, function(id, h)
       begin(base, queue, id, h, worker, lease_end, token_base, out, leases, wips)
       return token_base .. '-' .. #out
-    end)
+    end, parts and function(id, h) return hold(base, name, parts, id, h) end)
   end
   keep_leases(base, leases, wips)
   if rules and got > 0 then note_started(name, rules, got) end
-  local more = not limited and call('EXISTS', list, KEYS[base + Q.FOLLOW], ring_key(name)) > 0
+  local more = not limited or parts and got < want
+  more = more and call('EXISTS', list, KEYS[base + Q.FOLLOW], ring_key(name)) > 0
   if more then ring(base) end
+  if parts and more and got < want then permit = 0 end  -- it stopped at its bound, among jobs that it held
   return got, more, soonest(permit, permit_in(name))
 end
 
