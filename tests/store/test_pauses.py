@@ -19,6 +19,7 @@ from tests.store.world import World
 def job(
     world: World, job_id: str, *, tenant: str = "t_1", name: str = "acme.work", text: str = "", **rest: Any
 ) -> NewJob:
+    """A job of a tenant, as a kit writes it; with `lane`, one that waits in a lane."""
     data = pack_data(name, 1, json.dumps({"text": text}).encode())
     extra = with_name(pack_extra(3, ["exp", 2, 2, None, 0], {"tenant": tenant}), data, name)
     lane = rest.pop("lane", None)
@@ -42,10 +43,12 @@ def resume(world: World, *ids: str) -> tuple[int, int]:
 
 
 def ids(claimed: list[Any]) -> list[str]:
+    """The claimed jobs, in the order of the claim."""
     return [each.id for each in claimed]
 
 
 def held_keys(world: World) -> set[str]:
+    """What a pause may leave behind."""
     return {key for key in world.all_keys() if key.startswith(("rq:jk:held", "rq:jk:pauses"))}
 
 
