@@ -60,7 +60,7 @@ def ls(app: str | None, as_json: bool) -> None:  # noqa: FBT001 - a flag of the 
     print_table(
         _COLUMNS,
         [
-            [_name(each["name"], declared, paused)]
+            [_name(f"{each['name']}", declared, paused)]
             + [
                 Cell(str(each[state]), colour=_COLOURS.get(state)) if each[state] else Cell("0", dim=True)
                 for state in _STATES
