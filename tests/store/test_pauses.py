@@ -262,6 +262,7 @@ def test_a_held_job_may_be_ended(world: World, how: str) -> None:
         assert world.claim() == []
     resume(world, "p1")
     assert ids(world.claim()) == (["j"] if how == "rq requeue" else [])
+    assert {"jk_held", "jk_reason"} & world.hash("j").keys() == ({"jk_reason"} if how == "cancel" else set())
     assert held_keys(world) == set()
 
 

@@ -40,11 +40,13 @@ for _, entry in ipairs(call('SMEMBERS', HELD)) do
       local h = redis.pcall('HMGET', job_key(id), 'status', 'jk_held')
       if h.err then  -- no hash: the claim quarantines it
         ready[#ready + 1] = id
-      elseif h[1] == 'deferred' and h[2] == pause then
-        call('HSET', job_key(id), 'status', 'queued')
+      elseif h[2] == pause then
         call('HDEL', job_key(id), 'jk_held', 'jk_reason')
-        call('ZREM', P .. ':deferred:' .. queue, id)
-        ready[#ready + 1] = id
+        if h[1] == 'deferred' then
+          call('HSET', job_key(id), 'status', 'queued')
+          call('ZREM', P .. ':deferred:' .. queue, id)
+          ready[#ready + 1] = id
+        end
       end
     end
     budget = budget - #popped / 2

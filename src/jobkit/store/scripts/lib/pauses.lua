@@ -39,23 +39,31 @@ if SEEN[4] then
     return found
   end
 
-  -- `jk` of a job; somebody else may have written it.
+  -- `jk` of a job, read once for all pauses; somebody else may have written it.
   local function extra_of(h)
-    local ok, extra = pcall(cjson.decode, h[3] or '{}')
-    return ok and type(extra) == 'table' and extra or {}
+    if not h.extra then
+      local ok, extra = pcall(cjson.decode, h[3] or '{}')
+      h.extra = ok and type(extra) == 'table' and extra or {}
+    end
+    return h.extra
   end
 
-  local function match(pause, h, extra)
-    -- The name of a job whose data is compressed stands in `jk`.
-    if pause.n and string.sub(h[2] or '', 1, #pause.opening) ~= pause.opening and extra.n ~= pause.n then return false end
-    return not pause.t or type(extra.t) == 'table' and extra.t[pause.t[1]] == pause.t[2]
+  -- The name of a job whose data is compressed stands in `jk`.
+  local function is_named(pause, h)
+    local data = h[2] or ''
+    if string.sub(data, 1, 1) == '[' then return string.sub(data, 1, #pause.opening) == pause.opening end
+    return extra_of(h).n == pause.n
+  end
+
+  local function is_tagged(pause, h)
+    local tags = extra_of(h).t
+    return type(tags) == 'table' and tags[pause.t[1]] == pause.t[2]
   end
 
   -- Holds the job where one of the pauses is about it, behind those that it holds already; answers whether.
   function hold(base, queue, parts, id, h)
-    local extra = extra_of(h)
     for _, pause in ipairs(parts) do
-      if match(pause, h, extra) then
+      if (not pause.n or is_named(pause, h)) and (not pause.t or is_tagged(pause, h)) then
         local key = P .. ':jk:held:' .. pause.id .. ':' .. queue
         if not places[key] then
           places[key] = tonumber(call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2] or 0)
