@@ -7,7 +7,7 @@
 --       claim by jobkit, {.., failed, epoch, rescues, parked_ms, terms of a plain client's job or ''}; its token is the
 --       call's name, '-' and n; wait_ms is the time to the next due job, -1 where none is known, 0 where it stopped at
 --       its bound among jobs that a pause holds
--- bound want + 64 visits (200 where jobs are paused by name or tag) and 200 promotions a queue; with a release, as many visits of parked jobs, in 100 sets at most
+-- bound want + 64 visits and 200 promotions a queue; with a release, as many visits of parked jobs, in 100 sets at most
 -- invariant the reply is kept before it is sent: a lost one is given again for the same call; a release is given no
 --       parked job that it has parked itself
 --@include keys limits lanes write own promote row pauses flow claim parked replay

@@ -1,6 +1,5 @@
 -- Starting jobs of one queue. Checks: the hash exists, its status is queued, no live token holds it; otherwise the id
--- is a stale hint and is dropped. Bound: `want` plus 64 visits; plus 200 where some jobs of the queue are paused, which
--- are held when they are met.
+-- is a stale hint and is dropped. Bound: `want` plus 64 visits, those of jobs that a pause holds among them.
 -- Invariant: a started job has jk_token in its hash and its member in the lease zset, both written here.
 local PROMOTE_BOUND = 200
 local function start(base, id, h, token, worker)
@@ -67,7 +66,6 @@ local function claim(base, queue, want, worker, lease, token_base, out)
   if rules then want, permit = admitted(base, name, rules, want) end
   local limited = want < asked
   local parts = paused_parts and paused_parts(name)
-  if parts then visits = want + HELD_BOUND end
   while got < want and visits > 0 do
     local ids = call('LPOP', list, math.min(want - got, visits))
     if not ids or #ids == 0 then break end

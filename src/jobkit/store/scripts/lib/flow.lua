@@ -1,5 +1,5 @@
 -- Starting jobs from lanes, as the limits in force admit.
--- Bound: a claim visits `want` plus 64 lanes (200 where jobs are paused), wakes 16 limits and 4 lanes of each.
+-- Bound: a claim visits `want` plus 64 lanes, wakes 16 limits and 4 lanes of each.
 -- Invariant: a lane with jobs is either among the runnable lanes of its fair key, which then has its turn in the ring, or
 -- waits for one limit; and a limit for which lanes wait has a time in `wake`, or is in BLOCKING.
 local UNBLOCK_EACH = 4
@@ -83,7 +83,7 @@ local function from_lanes(base, want, rules, start_job, hold_job)
   local ring = ring_key(queue)
   if call('EXISTS', ring, wake_key(queue)) == 0 then return 0 end
   wake_lanes(queue)
-  local got, visits = 0, want + (hold_job and HELD_BOUND or 64)
+  local got, visits = 0, want + 64
   while got < want and visits > 0 do
     visits = visits - 1
     local first = call('ZRANGE', ring, 0, 0, 'WITHSCORES')

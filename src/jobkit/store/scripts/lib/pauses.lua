@@ -6,7 +6,6 @@
 --   jk:held                  set of these, `pause:queue`
 -- A held job is deferred for RQ's tools, which list, cancel and delete it; an id in such a set is a hint.
 -- Without any pause the functions are nil.
-local HELD_BOUND = 200
 local stands, paused_parts, hold
 if SEEN[4] then
   local in_force, places = {}, {}
