@@ -173,6 +173,19 @@ def test_a_claim_among_held_jobs_asks_again(world: World) -> None:
     assert not world.redis.exists("rq:jk:bell:a")
 
 
+def test_a_limited_queue_with_a_pause(world: World) -> None:
+    """Jobs that are held take nothing of a rate; what it admits is found behind them."""
+    world.sweeps.enforce({"a": '{"rev":0,"keyed":{},"rate":[[5,60000]]}'}, 0)
+    pause(world, t=["tenant", "t_9"])
+    world.enqueue(*(job(world, f"held{n}", tenant="t_9") for n in range(200)))
+    world.enqueue(*(job(world, f"j{n}") for n in range(7)))
+    assert claim_all(world) == [f"j{n}" for n in range(5)]
+    world.pass_time(61)
+    assert claim_all(world) == ["j5", "j6"]
+    assert resume(world, "p1") == (1, 200)
+    assert claim_all(world) == ["held0", "held1", "held2"]
+
+
 def test_new_jobs_are_held_behind(world: World) -> None:
     """Jobs that come while others are held, scheduled ones too, come back behind these."""
     pause(world, n="acme.work")
