@@ -21,6 +21,7 @@ PROGRAMS: Final = {
     "imports": ("imports", "what importing each public name costs"),
     "fence": ("fence", "interruptions that land outside of their attempt"),
     "budget": ("budget", "where the time of a job goes, in microseconds"),
+    "limits": ("limits", "rate limits and mutexes, counted from outside while workers are killed"),
 }
 """What is no row: its module, and what it does."""
 FILES: Final = ("--json", "--markdown")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from jobkit.config import Settings
+    from jobkit.dedupe import Dedupe
     from jobkit.errors import (
         ConfigurationError,
         DeclarationError,
@@ -43,6 +44,7 @@ __all__ = [
     "ConfigurationError",
     "ContainerView",
     "DeclarationError",
+    "Dedupe",
     "Draft",
     "Exponential",
     "Fixed",
@@ -85,6 +87,7 @@ __all__ = [
 
 _MODULES: Final = {
     "config": ("Settings",),
+    "dedupe": ("Dedupe",),
     "errors": (
         "ConfigurationError",
         "DeclarationError",

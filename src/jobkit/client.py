@@ -15,13 +15,14 @@ from jobkit.payloads import Payload, R_co
 from jobkit.processing import load_result
 from jobkit.results import Draft, as_draft, draft
 from jobkit.statuses import job_status
-from jobkit.store.operations import ENQUEUE_AT_MOST, cancel, enqueue, entries_after, origin, read
+from jobkit.store.operations import ENQUEUE_AT_MOST, cancel, enqueue, entries_after, origin, read, standing_ids
 from jobkit.waiting import ENDED, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+    from jobkit.dedupe import Dedupe
     from jobkit.door import Door
     from jobkit.envelopes import Envelopes
     from jobkit.jobs import JobStatus
@@ -44,27 +45,28 @@ class Client:
     envelopes: Envelopes
 
     def enqueue(self, draft: Draft[T]) -> StoredHandle[T]:
-        """Store one job; it is on Redis when this returns."""
-        job = self.envelopes.new_job(draft)
+        """Store one job, or find the one that it would repeat; it is on Redis when this returns."""
+        jobs = [self.envelopes.new_job(draft)]
         store = self.door.store()
-        store.run(enqueue(store.keys, [job]))
-        return self.handle(draft.id, type(draft.payload))
+        (job_id,) = standing_ids(jobs, store.run(enqueue(store.keys, jobs)))
+        return self.handle(job_id, type(draft.payload))
 
     async def aenqueue(self, draft: Draft[T]) -> StoredHandle[T]:
         """As `enqueue`."""
-        job = self.envelopes.new_job(draft)
+        jobs = [self.envelopes.new_job(draft)]
         store = await self.door.astore()
-        await store.arun(enqueue(store.keys, [job]))
-        return self.handle(draft.id, type(draft.payload))
+        (job_id,) = standing_ids(jobs, await store.arun(enqueue(store.keys, jobs)))
+        return self.handle(job_id, type(draft.payload))
 
     def enqueue_many(self, drafts: Sequence[Draft[T]]) -> list[StoredHandle[T]]:
         """Store many jobs, 500 a call. All are checked before the first is sent."""
         jobs = list(map(self.envelopes.new_job, drafts))
+        ids: list[str] = []
         if jobs:
             store = self.door.store()
             for slice_ in _slices(jobs):
-                store.run(enqueue(store.keys, slice_))
-        return [self.handle(draft.id, type(draft.payload)) for draft in drafts]
+                ids += standing_ids(slice_, store.run(enqueue(store.keys, slice_)))
+        return self._handles(ids, drafts)
 
     async def aenqueue_many(self, drafts: Sequence[Draft[T]]) -> list[StoredHandle[T]]:
         """As `enqueue_many`."""
@@ -72,11 +74,15 @@ class Client:
         for each in _slices(drafts):
             jobs += map(self.envelopes.new_job, each)
             await asyncio.sleep(0)  # checking thousands of payloads takes a while: let the loop's other tasks run
+        ids: list[str] = []
         if jobs:
             store = await self.door.astore()
             for slice_ in _slices(jobs):
-                await store.arun(enqueue(store.keys, slice_))
-        return [self.handle(draft.id, type(draft.payload)) for draft in drafts]
+                ids += standing_ids(slice_, await store.arun(enqueue(store.keys, slice_)))
+        return self._handles(ids, drafts)
+
+    def _handles(self, ids: Sequence[str], drafts: Sequence[Draft[T]]) -> list[StoredHandle[T]]:
+        return [self.handle(job_id, type(draft.payload)) for job_id, draft in zip(ids, drafts, strict=True)]
 
     def known(self, job_id: str, of: type[Payload[Any]] | None) -> StoredHandle[Any]:
         """A handle on a job that somebody names; raises DeclarationError for what is no id or no payload class."""
@@ -109,6 +115,7 @@ def drafted(
     job_id: str | None,
     tags: Mapping[str, str] | None,
     priority: Priority = Priority.NORMAL,
+    dedupe: Dedupe | None = None,
 ) -> Draft[T]:
     """A payload with the options it is enqueued with, or the draft that brings its own.
 
@@ -118,16 +125,17 @@ def drafted(
 
     """
     if isinstance(payload, Draft):
-        if delay or at is not None or job_id is not None or tags or priority is not Priority.NORMAL:
+        apart = job_id is not None or tags or priority is not Priority.NORMAL or dedupe is not None
+        if delay or at is not None or apart:
             raise DeclarationError(
                 "enqueue: a draft brings its own options; expected it alone, got options beside it. Give them to "
                 "draft(...)",
             )
         return payload
     plain = delay == 0.0 and delay is not False and at is None and job_id is None and not tags
-    if plain and priority is Priority.NORMAL:
+    if plain and priority is Priority.NORMAL and dedupe is None:
         return as_draft(payload, "enqueue")
-    return draft(payload, delay=delay, at=at, job_id=job_id, tags=tags, priority=priority)
+    return draft(payload, delay=delay, at=at, job_id=job_id, tags=tags, priority=priority, dedupe=dedupe)
 
 
 def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from pydantic_core import from_json
 
 from jobkit.errors import PayloadTooLarge
 from jobkit.flow import Lanes
@@ -42,7 +43,7 @@ class Envelopes:
             UnknownQueue: the payload's queue is none of the kit's.
             DeclarationError: the queue's rules ask for a field that the payload has not, or the job for a priority that
                 the queue has not.
-            NotSerialisable: a field does not come back from JSON; the message names it.
+            NotSerialisable: a field does not come back from JSON, or is none for a dedupe key; the message names it.
             PayloadTooLarge: the JSON of the payload, or of the tags, is larger than `max_payload`.
 
         """
@@ -69,6 +70,9 @@ class Envelopes:
             if options.at is not None:
                 due_ms = max(0, round(options.at.timestamp() * 1000))
         packed = pack_data(known.name, known.version, data)
+        flow = lanes.flow(payload, options.priority)
+        if options.dedupe is not None:
+            flow["d"] = options.dedupe.to_wire(from_json(data), type(payload).__qualname__)
         return NewJob(
             draft.id,
             known.queue,
@@ -77,7 +81,7 @@ class Envelopes:
             spec.timeout,
             delay_ms,
             due_ms,
-            _flow(lanes.flow(payload, options.priority)),
+            _flow(flow),
         )
 
     def _rules(self, cls: type[Any], known: Kind) -> tuple[QueueSpec, bytes, Lanes]:

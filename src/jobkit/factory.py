@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from jobkit.container import ContainerArg
+    from jobkit.dedupe import Dedupe
     from jobkit.inline import Inline
     from jobkit.pauses import Pause
     from jobkit.payloads import Payload
@@ -128,8 +129,9 @@ class JobKit:
         job_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         priority: Priority = Priority.NORMAL,
+        dedupe: Dedupe | None = None,
     ) -> JobHandle[T]:
-        """Store a job; when this returns it is on Redis.
+        """Store a job; when this returns it is on Redis, or the one that it would repeat is.
 
         Args:
             payload: what the job carries, or a draft (which brings its own options).
@@ -138,6 +140,7 @@ class JobKit:
             job_id: letters, digits, _ and -. One id makes one job, so an enqueue whose answer was lost may be repeated.
             tags: labels for logs, status and filters.
             priority: HIGH, NORMAL or LOW, in a queue that has priorities (`QueueSpec(ageing=)`).
+            dedupe: a key by which the job may repeat another; the handle is then the other's.
 
         Raises:
             WrongPayload, NotSerialisable, PayloadTooLarge, UnknownQueue: the payload, named with its field.
@@ -146,7 +149,7 @@ class JobKit:
             StoreFull: Redis refused it; nothing was stored.
 
         """
-        return self._client.enqueue(drafted(payload, delay, at, job_id, tags, priority))
+        return self._client.enqueue(drafted(payload, delay, at, job_id, tags, priority, dedupe))
 
     async def aenqueue(
         self,
@@ -158,9 +161,10 @@ class JobKit:
         job_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         priority: Priority = Priority.NORMAL,
+        dedupe: Dedupe | None = None,
     ) -> JobHandle[T]:
         """As `enqueue`, on the running event loop."""
-        return await self._client.aenqueue(drafted(payload, delay, at, job_id, tags, priority))
+        return await self._client.aenqueue(drafted(payload, delay, at, job_id, tags, priority, dedupe))
 
     def enqueue_many(self, payloads: Iterable[Payload[T] | Draft[T]], /) -> Sequence[JobHandle[T]]:
         """Store many jobs, 500 a call; all are checked before the first is sent.

@@ -302,7 +302,7 @@ class Job(Generic[P_co]):
         self._port.progress(checks.number(percent, "job.progress(percent)", least=0, most=100), message)
 
     def enqueue(self, item: Payload[object] | Draft[object], /) -> str:
-        """Enqueue a job now, unless this attempt has lost its claim; gives the new job's id.
+        """Enqueue a job now, unless this attempt has lost its claim; gives its id, or that of the job it would repeat.
 
         What should follow the finish, and not happen without it, belongs in `JobResult.completed(then=[...])`.
 

@@ -120,11 +120,11 @@ def _several(value: Any, cls: type[Any], option: str, example: str) -> tuple[Any
     return found
 
 
-def weights(value: Mapping[str, float] | None) -> Mapping[str, float]:
+def weights(value: Mapping[str, float] | None) -> Mapping[str, float] | None:
     """How many turns each fair key takes; 1 for those that are not named. Raises DeclarationError."""
     given: object = value
     if given is None:
-        return {}
+        return None
     if not isinstance(given, Mapping):
         raise DeclarationError(f"QueueSpec(weights=): expected a mapping such as {{'t_1': 2}}, got {value!r}")
     for key, weight in given.items():

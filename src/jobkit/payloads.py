@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 import typing
 from collections.abc import Sequence
 from types import NoneType
@@ -15,6 +14,7 @@ from typing_extensions import TypeVar, dataclass_transform
 
 from jobkit import checks
 from jobkit.errors import CorruptJob, DeclarationError, NotSerialisable, Parked, WrongPayload, did_you_mean
+from jobkit.templates import check_template
 from jobkit.values import difference, lossy
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _declare(
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise DeclarationError(f"{who}: aliases= expected a list of names, got {aliases!r}")
     if mutex is not None:
-        _check_template(cls, mutex)
+        check_template(mutex, cls.model_fields, who, "mutex")
     return Kind(
         name=checks.name(name, f"{who}: name="),
         queue=checks.name(queue, f"{who}: queue="),
@@ -183,24 +183,6 @@ def _declare(
         mutex=mutex,
         result=_result_of(cls, {}),
     )
-
-
-def _check_template(cls: type[Any], template: str) -> None:
-    given: object = template
-    if not isinstance(given, str) or not given:
-        raise DeclarationError(
-            f"{cls.__qualname__}: mutex= expected a template such as 'mail:{{tenant_id}}', got {given!r}",
-        )
-    try:
-        fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
-    except ValueError as error:
-        raise DeclarationError(f"{cls.__qualname__}: mutex={template!r} is no template: {error}") from error
-    for field in fields:
-        if field not in cls.model_fields:
-            raise DeclarationError(
-                f"{cls.__qualname__}: mutex={template!r} names {field!r}, which is no field of the payload"
-                f"{did_you_mean(field, cls.model_fields)}",
-            )
 
 
 def _result_of(cls: type[Any], bound: dict[Any, Any]) -> Any:

@@ -75,7 +75,7 @@ class QueueSpec:
     rate_limit: tuple[limits.RateLimit, ...] = attrs.field(default=(), converter=limits.rate_limits, kw_only=True)
     max_running: tuple[limits.MaxRunning, ...] = attrs.field(default=(), converter=limits.max_running, kw_only=True)
     fair_by: str | None = attrs.field(default=None, converter=_fair_by, kw_only=True)
-    weights: Mapping[str, float] = attrs.field(factory=dict, converter=limits.weights, kw_only=True, hash=False)
+    weights: Mapping[str, float] | None = attrs.field(default=None, converter=limits.weights, kw_only=True, hash=False)
     ageing: float | None = attrs.field(default=None, converter=limits.ageing, kw_only=True)
 
     def __attrs_post_init__(self) -> None:

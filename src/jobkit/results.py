@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 from typing_extensions import TypeVar
 
 from jobkit import checks
+from jobkit.dedupe import Dedupe
 from jobkit.errors import CorruptJob, DeclarationError, UnknownJobName, WrongPayload, did_you_mean
 from jobkit.limits import Priority, priority_of
 from jobkit.payloads import Payload, R_co, check_payload, decode, encode, kind
@@ -51,13 +52,14 @@ def _tags(value: Mapping[str, str] | None) -> Mapping[str, str]:
 @checks.spelt
 @attrs.frozen(kw_only=True)
 class EnqueueOptions:
-    """When a job may start, and the labels it carries.
+    """When a job may start, the labels it carries, and what it is not to repeat.
 
     Args:
         delay: seconds (or timedelta) from the enqueue, by the server's clock; 0 for at once.
         at: a moment with a timezone; exclusive with `delay`. One in the past means at once.
         tags: labels such as {"tenant": "t_1"}, in the job's logs and status.
         priority: HIGH, NORMAL or LOW, in a queue that has priorities.
+        dedupe: what becomes of the job where another of its key is there; None for nothing.
 
     """
 
@@ -65,11 +67,18 @@ class EnqueueOptions:
     at: datetime | None = attrs.field(default=None, converter=_at)
     tags: Mapping[str, str] = attrs.field(default=_NO_TAGS, converter=_tags, hash=False)
     priority: Priority = attrs.field(default=Priority.NORMAL, converter=priority_of)
+    dedupe: Dedupe | None = attrs.field(default=None, validator=attrs.validators.optional(checks.a(Dedupe)))
 
     def __attrs_post_init__(self) -> None:
-        """Refuse the two ways to say when, together."""
+        """Refuse two ways to say when, together."""
         if self.at is not None and self.delay:
             raise DeclarationError(f"expected delay= or at=, got both: delay={self.delay!r}, at={self.at!r}")
+        if self.dedupe is not None and self.dedupe.mode == "debounce" and (self.delay or self.at is not None):
+            told = f"delay={self.delay!r}" if self.delay else f"at={self.at!r}"
+            raise DeclarationError(
+                f"expected delay= or at=, or dedupe= with mode='debounce', got both: {told}, {self.dedupe!r}. A "
+                "debounced job starts when nobody has enqueued it for `within` seconds"
+            )
 
 
 PLAIN = EnqueueOptions()
@@ -91,6 +100,12 @@ class Draft(Generic[R_co]):
     options: EnqueueOptions = PLAIN
     id: str = attrs.field(factory=checks.new_job_id, converter=checks.job_id)
 
+    def __attrs_post_init__(self) -> None:
+        """Refuse a dedupe key over fields that the payload does not have."""
+        if self.options is not PLAIN and self.options.dedupe is not None:
+            cls: Any = type(self.payload)
+            self.options.dedupe.check(cls.model_fields, cls.__qualname__)
+
     def to_json(self) -> str:
         """The draft as one line of JSON, for an outbox table.
 
@@ -99,7 +114,7 @@ class Draft(Generic[R_co]):
 
         """
         known = kind(self.payload)
-        at = self.options.at
+        at, dedupe = self.options.at, self.options.dedupe
         return to_json(
             {
                 "id": self.id,
@@ -110,6 +125,7 @@ class Draft(Generic[R_co]):
                 "at": None if at is None else at.isoformat(),
                 "tags": dict(self.options.tags),
                 "priority": self.options.priority.value,
+                "dedupe": None if dedupe is None else attrs.asdict(dedupe),
             },
         ).decode()
 
@@ -130,8 +146,13 @@ class Draft(Generic[R_co]):
             row = from_json(data)
             name, version, payload = row["name"], row["version"], row["payload"]
             when = None if row["at"] is None else datetime.fromisoformat(row["at"])
+            told = row.get("dedupe")  # rows of earlier releases have neither this nor a priority
             options = EnqueueOptions(
-                delay=row["delay"], at=when, tags=row["tags"], priority=priority_of(row.get("priority", "normal"))
+                delay=row["delay"],
+                at=when,
+                tags=row["tags"],
+                priority=priority_of(row.get("priority", "normal")),
+                dedupe=None if told is None else Dedupe(**told),
             )
             job_id = row["id"]
         except (ValueError, TypeError, KeyError) as error:
@@ -155,6 +176,7 @@ def draft(
     job_id: str | None = None,
     tags: Mapping[str, str] | None = None,
     priority: Priority = Priority.NORMAL,
+    dedupe: Dedupe | None = None,
 ) -> Draft[T]:
     """A payload with options, to be sent later: in `then=`, in `enqueue_many`, or from an outbox.
 
@@ -165,14 +187,17 @@ def draft(
         job_id: letters, digits, _ and -; made up when it is None. The same id makes one job.
         tags: labels for logs and status.
         priority: HIGH, NORMAL or LOW; its queue has to have priorities (`QueueSpec(ageing=)`).
+        dedupe: what becomes of the job where another of its key is there.
 
     Raises:
         WrongPayload: it is no payload.
         DeclarationError: an option is wrong.
 
     """
-    plain = not delay and at is None and not tags and delay is not False and priority is Priority.NORMAL
-    options = PLAIN if plain else EnqueueOptions(delay=delay, at=at, tags=tags or _NO_TAGS, priority=priority)
+    plain = not delay and at is None and not tags and delay is not False
+    options = PLAIN
+    if not plain or priority is not Priority.NORMAL or dedupe is not None:
+        options = EnqueueOptions(delay=delay, at=at, tags=tags or _NO_TAGS, priority=priority, dedupe=dedupe)
     return Draft(payload, options, checks.new_job_id() if job_id is None else job_id)
 
 

@@ -1,5 +1,6 @@
 """The shapes that payload modules and processors share: `from jobkit.types import Payload, Job, JobResult`."""
 
+from jobkit.dedupe import Dedupe
 from jobkit.jobs import ClaimPort, Job, JobHandle, JobState, JobStatus, MemoryPort, Progress, in_thread
 from jobkit.payloads import Kind, Payload, decode, encode, kind
 from jobkit.policies import Exponential, Fixed, Retention, Retry
@@ -9,6 +10,7 @@ from jobkit.timing import Clock, Seconds, SystemClock, aware, seconds
 __all__ = [
     "ClaimPort",
     "Clock",
+    "Dedupe",
     "Draft",
     "EnqueueOptions",
     "Exponential",

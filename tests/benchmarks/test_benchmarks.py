@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import budget, growth
+from benchmarks import budget, growth, limits
 from benchmarks.environments import ENVIRONMENTS
 from benchmarks.page import page
 from benchmarks.report import markdown
@@ -121,3 +121,14 @@ def test_budget(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     assert "advance, batches of 10: " in told
     assert "read the answer of a claim" in told
+
+
+def test_limits(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rate limits and mutexes are counted from outside, and hold."""
+    limits.main(
+        ["--seconds", "2", "--workers", "2", "--count", "20", "--jobs", "8", "--keys", "2", "--server", "valkey"]
+    )
+    rate, mutex = capsys.readouterr().out.splitlines()
+    assert "at most 20 in any window of 1 s (allowed: 20)" in rate
+    assert "8 of 8 jobs ran on 2 keys by 2 workers" in mutex
+    assert mutex.endswith("two at once: 0")

@@ -20,6 +20,7 @@ import jobkit
 from jobkit import errors
 from jobkit.cli import main
 from jobkit.config import QueueOverride, Settings
+from jobkit.dedupe import Dedupe
 from jobkit.payloads import _KEYWORDS
 from jobkit.policies import Exponential, Fixed, Retention, Retry
 from jobkit.queues import QueueSpec
@@ -95,7 +96,7 @@ def test_settings_of_the_readme() -> None:
     assert told == {"APP", *(name.upper() for name in Settings.model_fields)}
 
 
-@pytest.mark.parametrize("policy", [QueueSpec, Retry, Exponential, Fixed, Retention])
+@pytest.mark.parametrize("policy", [QueueSpec, Retry, Exponential, Fixed, Retention, Dedupe])
 def test_policies(policy: type[Any]) -> None:
     """Every option of every policy is in its table with its default."""
     page = section(text("reference/policies.md"), policy.__name__)

@@ -47,7 +47,7 @@ MISTAKES: dict[str, tuple[Callable[[JobKit], Any], type[JobkitError], str]] = {
     "a priority where there are none": (
         lambda kit: kit.enqueue(Note(), priority=Priority.HIGH),
         DeclarationError,
-        "notes.keep: expected no priority, since the queue 'notes' has none, got Priority.HIGH; add QueueSpec('notes', ageing=",
+        "notes.keep: expected no priority, since the queue 'notes' has none, got Priority.HIGH; add QueueSpec('notes',",
     ),
     "no priority at all": (
         lambda kit: kit.enqueue(Note(), priority="hihg"),  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ FINISHED, FAILED, STOPPED, RETRIED = 1, 2, 3, 4
 
 @attrs.define
 class ModelJob:
-    """One job. `token` is set while it is owned; `tried` names the claim under which it last began.
+    """One job. `key` is its dedupe key, `token` is there while it is owned, `tried` is the claim of its last beginning.
 
     `is_offered`: it was parked for long enough that its offer to other releases is sure to be there still.
     """
@@ -33,6 +33,7 @@ class ModelJob:
     queue: str
     state: str
     created: int
+    key: str = ""
     enqueued: int = 0
     due: int = 0
     ended: int = 0

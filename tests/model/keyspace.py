@@ -126,6 +126,9 @@ def expected(model: Model) -> Keyspace:
     if model.grace:
         values["rq:jk:grace"] = str(model.grace)
     expiring = values.keys() - constant
+    keys = {f"rq:jk:dedupe:{queue}:{key}": f"{when} {bound}" for (queue, key), (when, bound) in model.keys.items()}
+    values |= keys
+    expiring |= keys.keys()
     if model.swept:
         values["rq:jk:sweep"] = str(model.swept)
     for (worker, tally), count in model.tallies.items():
@@ -164,6 +167,7 @@ def _of_job(job_id: str, job: ModelJob) -> Iterator[tuple[str, Any]]:
     fields = {
         "status": job.state,
         "origin": job.queue,
+        "jk_key": job.key,
         "created_at": iso(job.created),
         "enqueued_at": job.enqueued and iso(job.enqueued),
         "ended_at": job.ended and iso(job.ended),

@@ -4,6 +4,7 @@ A token owns: the model knows jobs by it alone, and whoever brings another is re
 script, or one wait.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 
 import attrs
@@ -34,24 +35,50 @@ class Model(Places):
 
     # --- what a client does
 
-    def enqueue(self, *news: NewJob) -> list[bool]:
+    def enqueue(self, *news: NewJob) -> list[bool | str]:
         """New jobs, or such as exist."""
         pushes: list[NewJob] = []
         created = [self._write(new, pushes) for new in news]
         self._push(pushes)
         return created
 
-    def _write(self, new: NewJob, pushes: list[NewJob]) -> bool:
+    def _write(self, new: NewJob, pushes: list[NewJob]) -> bool | str:
         if new.id in self.jobs:
             return False
         due = self.now + new.delay_ms if new.delay_ms else new.due_ms
-        self.jobs[new.id] = job = ModelJob(new.queue, "queued", self.now)
+        key = ""
+        if new.flow:
+            told = json.loads(new.flow)["d"]
+            key, mode, within = told["k"], told["m"], told["w"] or 0
+            bound = self._bound((new.queue, key), mode, within)
+            if bound:
+                return bound != new.id and bound
+            due = self.now + within if mode == "debounce" else due
+            self.keys[new.queue, key] = self.now, new.id
+        self.jobs[new.id] = job = ModelJob(new.queue, "queued", self.now, key)
         if due > self.now:
             job.state, job.due = "scheduled", due
         else:
             job.enqueued = self.now
         pushes.append(new)
         return True
+
+    def _bound(self, key: tuple[str, str], mode: str, within: int) -> str | None:
+        """The job that stands for a new one of this key; one that a debounce finds waiting waits anew."""
+        when, job_id = self.keys.get(key, (0, ""))
+        if mode == "throttle":
+            return job_id if self.now < when + within else None
+        job = self.jobs.get(job_id)
+        if job is None or (job.queue, job.key) != key or job.state in RANK_OF:
+            return None
+        if mode == "debounce":
+            if job.state != "scheduled" or job.enqueued:
+                return None
+            if self.now + within < job.due:
+                self.bells.add(job.queue)
+            job.due = self.now + within
+            self.keys[key] = self.now, job_id
+        return job_id
 
     def _push(self, news: Sequence[NewJob]) -> None:
         """A batch is pushed once all of it is written; who sleeps must learn of a due time as well."""

@@ -22,6 +22,8 @@ class Places:
     """Workers whose last reply is kept for its repetition."""
     tallies: dict[tuple[str, str], int] = attrs.field(factory=dict)
     """Finished and failed attempts of the registered workers."""
+    keys: dict[tuple[str, str], tuple[int, str]] = attrs.field(factory=dict)
+    """Dedupe keys by queue: when a job was bound, and which."""
     swept: int = 0
     grace: int = 0
 

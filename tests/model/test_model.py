@@ -1,5 +1,6 @@
 """Any calls in any order leave every acknowledged job in one place, with one owner at most, and nothing besides."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -67,12 +68,14 @@ class Machine(RuleBasedStateMachine):
 
     # --- what the rules are given
 
-    def new(self, told: tuple[bool, int, str, int, bool]) -> NewJob:
-        """A new job. Its time is told as a delay or as a date, which may be the present one."""
-        is_free, number, queue, delay, is_date = told
+    def new(self, told: tuple[bool, int, str, int, bool, tuple[str, str, int | None] | None]) -> NewJob:
+        """A new job, with a dedupe key or without. Its time is a delay or a date, which may be the present one."""
+        is_free, number, queue, delay, is_date, dedupe = told
         among = [job_id for job_id in IDS if job_id not in self.model.jobs] if is_free else IDS
         when = {"due_ms": self.model.now + delay} if is_date else {"delay_ms": delay}
-        return self.world.new((among or IDS)[number % len(among or IDS)], queue, **when)
+        flow = {"d": dict(zip("kmw", dedupe, strict=True))} if dedupe else None
+        job_id = (among or IDS)[number % len(among or IDS)]
+        return self.world.new(job_id, queue, flow=json.dumps(flow).encode() if flow else b"", **when)
 
     def some_job(self, number: int, states: Sequence[str]) -> tuple[str, str]:
         """A job and its queue, as its hash names it: in one of these states where there is one."""

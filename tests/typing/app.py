@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 
 from jobkit import (
     ContainerView,
+    Dedupe,
     Draft,
     Exponential,
     Fixed,
@@ -170,6 +171,9 @@ async def use(kit: JobKit) -> None:
     assert_type(handle.status().progress, Progress | None)
     assert_type(await (await kit.aenqueue(CountPages(urls=[]), at=datetime.now(UTC))).aresult(), int)
     assert_type(kit.enqueue(SyncMail(tenant_id="t")), JobHandle[None])
+    assert_type(kit.enqueue(SyncMail(tenant_id="t"), dedupe=Dedupe("mail:{tenant_id}")), JobHandle[None])
+    quiet = draft(SyncMail(tenant_id="t"), dedupe=Dedupe("mail", mode="debounce", within=5))
+    assert_type(quiet, Draft[None])
     assert_type(kit.run(CountPages(urls=["a"])).value, int)
     assert_type(kit.handle("job-1", ReadInvoice).result(), Fields)
     line: Draft[Fields] = draft(ReadInvoice(tenant_id="t", invoice_id="i"), job_id="invoice-i")

@@ -11,6 +11,7 @@ PUBLIC = [
     "ConfigurationError",
     "ContainerView",
     "DeclarationError",
+    "Dedupe",
     "Draft",
     "Exponential",
     "Fixed",

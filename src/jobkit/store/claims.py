@@ -123,8 +123,8 @@ class Claims:
             Operation(None, (), words, lambda reply: {name.decode(): value for name, value in reply.items()})
         )
 
-    def enqueue(self, claim: Claimed, jobs: Sequence[NewJob]) -> list[bool]:
-        """Enqueue as the owner of a claim; raises LostClaim where it was lost."""
+    def enqueue(self, claim: Claimed, jobs: Sequence[NewJob]) -> list[bool | str]:
+        """Enqueue as the owner of a claim, with the answers of `enqueue`; raises LostClaim where it was lost."""
         return self.store.run(enqueue(self.store.keys, jobs, fence=(claim.queue, claim.id, claim.token)))
 
     def put_back(self, claims: Sequence[Claimed]) -> list[str]:

@@ -73,8 +73,12 @@ def blocks(keys: Keys, queues: Iterable[str]) -> tuple[list[str], Mapping[str, i
     return names, {queue: place for place, queue in enumerate(distinct, 1)}
 
 
-def enqueue(keys: Keys, jobs: Sequence[NewJob], *, fence: tuple[str, str, str] | None = None) -> Operation[list[bool]]:
+def enqueue(
+    keys: Keys, jobs: Sequence[NewJob], *, fence: tuple[str, str, str] | None = None
+) -> Operation[list[bool | str]]:
     """Write up to 500 jobs, all or none; answers for each whether it was created (False: a job of that id exists).
+
+    Where a job was not written because its dedupe key is bound, the answer is the id of the bound one.
 
     `fence` is (queue, id, token) of the attempt that enqueues: it raises LostClaim where that lost its claim.
     """
@@ -87,12 +91,17 @@ def enqueue(keys: Keys, jobs: Sequence[NewJob], *, fence: tuple[str, str, str] |
     for job in jobs:
         args += record(job, place[job.queue])
 
-    def parse(reply: Any) -> list[bool]:
+    def parse(reply: Any) -> list[bool | str]:
         if reply == -1:
             raise LostClaim(f"job {guard[1]} lost its claim: what it enqueues is not taken")
-        return [bool(created) for created in reply]
+        return [each.decode() if isinstance(each, bytes) else bool(each) for each in reply]
 
     return Operation(script("enqueue"), names, args, parse)
+
+
+def standing_ids(jobs: Sequence[NewJob], answers: Sequence[bool | str]) -> list[str]:
+    """The ids of the jobs that stand for these after an enqueue: their own, or those of the jobs they would repeat."""
+    return [answer if isinstance(answer, str) else job.id for job, answer in zip(jobs, answers, strict=True)]
 
 
 def read(

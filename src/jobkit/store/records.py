@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class NewJob:
     """A job to write. `delay_ms` counts from the server's clock at the write; `due_ms` is a unix time; 0 is none.
 
-    `flow` is empty, or JSON: what the job is subject to beyond its queue's order.
+    `flow` is empty, or JSON: what the job is subject to beyond its queue's order, by letter. "d" is its dedupe key:
+    {"k": digest, "m": mode, "w": ms}.
     """
 
     id: str

@@ -42,7 +42,7 @@ class LoopExecutor:
         self._pipeline = pipeline
         self._slots = slots
         self._on_end = on_end
-        self._kind = kind
+        self._kind: LoopKind = kind
         self._loop: asyncio.AbstractEventLoop | None = None
         self._gate = threading.Lock()
         self._thread: threading.Thread | None = None

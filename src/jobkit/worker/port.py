@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jobkit.errors import LostClaim
+from jobkit.store.operations import standing_ids
 from jobkit.worker.fence import ThreadFence
 
 if TYPE_CHECKING:
@@ -46,11 +47,10 @@ class StorePort:
             self._kept(self._claims.progress(self._attempt.claimed, percent, message), "progress")
 
     def enqueue(self, drafts: Sequence[Draft[Any]]) -> list[str]:
-        """Enqueue as the owner of the claim; the ids."""
+        """Enqueue as the owner of the claim; the ids, or those of the jobs that these would repeat."""
         jobs = [self._new_job(each) for each in drafts]
         with self._undisturbed():
-            self._claims.enqueue(self._attempt.claimed, jobs)
-        return [each.id for each in jobs]
+            return standing_ids(jobs, self._claims.enqueue(self._attempt.claimed, jobs))
 
     def _kept(self, kept: bool, what: str) -> None:  # noqa: FBT001 - the store's answer
         if not kept:

@@ -10,7 +10,7 @@
 -- bound want + 64 visits and 200 promotions a queue; with a release, as many visits of parked jobs, in 100 sets at most
 -- invariant the reply is kept before it is sent: a lost one is given again for the same call; a release is given no
 --       parked job that it has parked itself
---@include keys limits lanes write own promote row pauses flow claim parked replay
+--@include keys limits lanes dedupe write own promote row pauses flow claim parked replay
 local reply_key = KEYS[#KEYS]
 local kept = replayed(ARGV[3])
 if kept then return kept end
@@ -39,7 +39,7 @@ local function start_parked(base, index, want)
         if h[1] == 'scheduled' and string.match(call('HGET', job_key(id), 'jk_parked') or '', ' (.*)$') == releases
             and call('ZREM', KEYS[base + Q.SCHEDULED], id) == 1 then
           if h[9] then
-            into_lane(base, id, h[9])
+            move_into_lane(base, id, h[9])
           elseif not (parts and hold(base, name, parts, id, h)) then
             got = got + 1
             begin(base, index, id, h, ARGV[2], lease_end, ARGV[3], out, leases, wips)

@@ -7,7 +7,7 @@
 -- invariant a job leaves the scheduled registry and enters the list in one step; an entry whose job is no longer
 --       scheduled is dropped; what RQ's intermediate list says of a job that jobkit has since run is dropped, because RQ
 --       would fail that job for it
---@include keys limits lanes write promote release
+--@include keys limits lanes dedupe write promote release
 local base = block(1)
 local bound, name = tonumber(ARGV[2]), queue_name(base)
 local n = promote(base, bound)

@@ -79,7 +79,7 @@ local function claim(base, queue, want, worker, lease, token_base, out)
       local claimable = h[1] == 'queued' or not h[1] and call('EXISTS', job_key(id)) == 1
       if claimable and not (h[5] and call('ZSCORE', KEYS[base + Q.LEASE], member(id, h[5]))) then
         if h[9] then
-          into_lane(base, id, h[9])
+          move_into_lane(base, id, h[9])
         elseif not (parts and hold(base, name, parts, id, h)) then
           got = got + 1
           begin(base, queue, id, h, worker, lease_end, token_base, out, leases, wips)

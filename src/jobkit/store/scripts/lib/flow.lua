@@ -84,6 +84,8 @@ local function from_lanes(base, want, rules, start_job, hold_job)
   if call('EXISTS', ring, wake_key(queue)) == 0 then return 0 end
   wake_lanes(queue)
   local got, visits = 0, want + 64
+  -- One fair key alone has every turn: they need not be counted until another joins.
+  local alone = call('ZCARD', ring) == 1
   while got < want and visits > 0 do
     visits = visits - 1
     local first = call('ZRANGE', ring, 0, 0, 'WITHSCORES')
@@ -92,6 +94,7 @@ local function from_lanes(base, want, rules, start_job, hold_job)
     local lane = call('ZRANGE', lanes_key(queue, fair), 0, 0)[1]
     if not lane then
       call('ZREM', ring, fair)
+      joined[queue .. US .. fair] = nil
     else
       local _, pieces = pieces_of(lane)
       local limit, opens = barred(queue, pieces, rules)
@@ -112,8 +115,10 @@ local function from_lanes(base, want, rules, start_job, hold_job)
           call('ZREM', KEYS[base + Q.DEFERRED], id)
           take_limits(queue, pieces, rules, queue .. US .. member(id, start_job(id, h)))
           got = got + 1
-          call('ZINCRBY', ring, 1 / ((rules.weights or {})[fair] or 1), fair)
-          call('SET', turn_key(queue), first[2])
+          if not alone then
+            call('ZINCRBY', ring, 1 / ((rules.weights or {})[fair] or 1), fair)
+            call('SET', turn_key(queue), first[2])
+          end
         end
       end
     end

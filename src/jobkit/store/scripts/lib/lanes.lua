@@ -6,13 +6,27 @@
 --   jk:turn:{q}          the turn that was served last
 --   jk:wake:{q}          zset, limits by time -> ms of their next permit
 
-local function into_lane(base, id, field)
-  local queue, score, lane = queue_name(base), lane_of(field)
-  call('HSET', job_key(id), 'status', 'deferred')
+local joined = {}
+local function join_ring(queue, fair)
+  local known = queue .. US .. fair
+  if joined[known] then return end
+  joined[known] = true
+  call('ZADD', ring_key(queue), 'NX', call('GET', turn_key(queue)) or '0', fair)
+end
+
+-- The job's status is written by the caller.
+local function into_lane(base, id, score, lane)
+  local queue = queue_name(base)
   call('ZADD', KEYS[base + Q.DEFERRED], FAR, id)
   call('ZADD', lane_key(queue, lane), score, id)
   if call('HEXISTS', blocked_by_key(queue), lane) == 1 then return end
-  local fair = pieces_of(lane)
+  local fair = string.match(lane, '^[^' .. US .. ']*')
   call('ZADD', lanes_key(queue, fair), 'LT', score, lane)
-  call('ZADD', ring_key(queue), 'NX', call('GET', turn_key(queue)) or '0', fair)
+  join_ring(queue, fair)
+end
+
+-- A job of the queue's list that belongs into a lane.
+local function move_into_lane(base, id, field)
+  call('HSET', job_key(id), 'status', 'deferred')
+  into_lane(base, id, lane_of(field))
 end
