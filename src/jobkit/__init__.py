@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jobkit.factory import JobKit
     from jobkit.jobs import Job, JobHandle, JobState, JobStatus, in_thread
     from jobkit.limits import MaxRunning, Priority, RateLimit
+    from jobkit.pauses import Pause
     from jobkit.payloads import Payload, kind
     from jobkit.policies import Exponential, Fixed, Retention, Retry
     from jobkit.ports import Progress
@@ -65,6 +66,7 @@ __all__ = [
     "LockTimeout",
     "MaxRunning",
     "NotSerialisable",
+    "Pause",
     "Payload",
     "PayloadTooLarge",
     "Priority",
@@ -117,6 +119,7 @@ _MODULES: Final = {
     "factory": ("JobKit",),
     "jobs": ("Job", "JobHandle", "JobState", "JobStatus", "in_thread"),
     "limits": ("MaxRunning", "Priority", "RateLimit"),
+    "pauses": ("Pause",),
     "payloads": ("Payload", "kind"),
     "policies": ("Exponential", "Fixed", "Retention", "Retry"),
     "ports": ("Progress",),

@@ -12,7 +12,7 @@ from jobkit.errors import PayloadTooLarge
 from jobkit.flow import Lanes
 from jobkit.payloads import encode, kind
 from jobkit.results import PLAIN, Draft
-from jobkit.store.codec import pack_data, pack_extra
+from jobkit.store.codec import pack_data, pack_extra, with_name
 from jobkit.store.records import NewJob
 
 if TYPE_CHECKING:
@@ -69,14 +69,15 @@ class Envelopes:
             delay_ms = round(options.delay * 1000)
             if options.at is not None:
                 due_ms = max(0, round(options.at.timestamp() * 1000))
+        packed = pack_data(known.name, known.version, data)
         flow = lanes.flow(payload, options.priority)
         if options.dedupe is not None:
             flow["d"] = options.dedupe.to_wire(from_json(data), type(payload).__qualname__)
         return NewJob(
             draft.id,
             known.queue,
-            pack_data(known.name, known.version, data),
-            extra,
+            packed,
+            with_name(extra, packed, known.name),
             spec.timeout,
             delay_ms,
             due_ms,

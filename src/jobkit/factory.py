@@ -16,6 +16,7 @@ from jobkit.errors import DeclarationError
 from jobkit.jobs import Job, JobHandle
 from jobkit.limits import Priority
 from jobkit.locks import HeldLock, alock, lock
+from jobkit.pausing import Pauses
 from jobkit.queues import QueueSet, QueueSpec
 from jobkit.results import JobResult
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from jobkit.container import ContainerArg
     from jobkit.dedupe import Dedupe
     from jobkit.inline import Inline
+    from jobkit.pauses import Pause
     from jobkit.payloads import Payload
     from jobkit.processors import Entries, ProcessorRegistry
     from jobkit.results import Draft
@@ -187,6 +189,60 @@ class JobKit:
         Raises DeclarationError where the id is no str, or `of` no payload class.
         """
         return self._client.known(job_id, of)
+
+    # Pauses
+
+    def pause(
+        self,
+        *,
+        queue: str | None = None,
+        name: str | None = None,
+        tag: tuple[str, str] | None = None,
+        reason: str = "",
+        until: datetime | None = None,
+        by: str | None = None,
+    ) -> Pause:
+        """Have no worker of the cluster begin these jobs until they are resumed; what runs goes on.
+
+        Args:
+            queue: the jobs of this queue; with nothing else, all of it stands still.
+            name: jobs of this name, as it was when they were enqueued: an alias is a name of its own.
+            tag: jobs with this label, a pair of its key and its value. With several of the three, jobs that all fit.
+            reason: shown to whoever asks what is paused, and in the status of jobs that are held.
+            until: a moment with a timezone at which the pause ends by itself, by the server's clock.
+            by: who pauses; default user@host.
+
+        Raises:
+            UnknownQueue: neither the kit nor this Redis knows the queue; the message suggests the nearest.
+            DeclarationError: an option; or 200 pauses are in force.
+            StoreUnavailable: no answer from Redis in time. It may be in force: see `pauses`.
+
+        """
+        return self._pauses.pause(queue=queue, name=name, tag=tag, reason=reason, until=until, by=by)
+
+    def resume(
+        self,
+        pause: Pause | str | None = None,
+        /,
+        *,
+        queue: str | None = None,
+        name: str | None = None,
+        tag: tuple[str, str] | None = None,
+    ) -> int:
+        """End a pause, or all that were made with just these options; how many there were.
+
+        When this returns, what they held is back at the front of its queues, in order. What is left over where the
+        caller dies, the workers' sweeps bring back. Raises DeclarationError and StoreUnavailable; it may be repeated.
+        """
+        return self._pauses.resume(pause, queue=queue, name=name, tag=tag)
+
+    def pauses(self) -> list[Pause]:
+        """What is paused, the oldest first. Raises StoreUnavailable."""
+        return self._pauses.ls()
+
+    @property
+    def _pauses(self) -> Pauses:
+        return Pauses(self.store, self.queues)
 
     # Running
 

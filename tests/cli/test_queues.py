@@ -29,6 +29,7 @@ def test_ls_json(jobkit: Jobkit, kit: JobKit) -> None:
         "failed": 0,
         "canceled": 0,
         "workers": 0,
+        "paused": False,
     }
 
 

@@ -29,6 +29,7 @@ PUBLIC = [
     "LockTimeout",
     "MaxRunning",
     "NotSerialisable",
+    "Pause",
     "Payload",
     "PayloadTooLarge",
     "Priority",

@@ -8,6 +8,7 @@ from jobkit.cli.demo import demo
 from jobkit.cli.enqueue import enqueue
 from jobkit.cli.failures import Commands
 from jobkit.cli.jobs import jobs
+from jobkit.cli.pauses import pause, pauses, resume
 from jobkit.cli.queues import queues
 from jobkit.cli.soak import soak
 from jobkit.cli.worker import worker
@@ -24,5 +25,5 @@ def main() -> None:
     """Background jobs on Redis: run workers, enqueue jobs, and see to them."""
 
 
-for _command in (worker, enqueue, jobs, queues, soak, demo):
+for _command in (worker, enqueue, jobs, queues, pause, resume, pauses, soak, demo):
     main.add_command(_command)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from jobkit.cli.app import app_option, load_app
 from jobkit.cli.tags import tag_option
+from jobkit.cli.times import read_moment
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 @click.command(
@@ -61,11 +65,8 @@ def enqueue(
 def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.utcoffset() is None:
+    moment = read_moment(text)
+    if moment is None:
         raise click.BadParameter(
             f"expected ISO 8601 with a timezone, such as 2030-01-31T08:00+01:00 or 2030-01-31T07:00Z, got {text!r}",
             param_hint="--at",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import click
 
 from jobkit.cli.app import app_option, load_app
 from jobkit.cli.tables import Cell, Column, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 _STATES: Final = {
     "queued": "queued",
@@ -37,12 +40,18 @@ def queues() -> None:
 @app_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a queue a line.")
 def ls(app: str | None, as_json: bool) -> None:  # noqa: FBT001 - a flag of the command
-    """List queues: the number of their jobs in each state, and of the workers that serve them."""
+    """List queues: the number of their jobs in each state, and of the workers that serve them; ! marks paused ones."""
     with load_app(app) as kit:
         counts, workers = kit.jobs.counts(), kit.jobs.workers()
+        paused = {each.queue for each in kit.pauses() if each.queue and each.name is None and each.tag is None}
         declared = set(kit.queues.names)
     found = [
-        {**attrs.asdict(each), "workers": sum(each.name in worker.queues for worker in workers)} for each in counts
+        {
+            **attrs.asdict(each),
+            "workers": sum(each.name in worker.queues for worker in workers),
+            "paused": each.name in paused,
+        }
+        for each in counts
     ]
     if as_json:
         for each in found:
@@ -51,7 +60,7 @@ def ls(app: str | None, as_json: bool) -> None:  # noqa: FBT001 - a flag of the 
     print_table(
         _COLUMNS,
         [
-            [Cell(each["name"] if each["name"] in declared else f"{each['name']}*")]
+            [_name(f"{each['name']}", declared, paused)]
             + [
                 Cell(str(each[state]), colour=_COLOURS.get(state)) if each[state] else Cell("0", dim=True)
                 for state in _STATES
@@ -61,3 +70,10 @@ def ls(app: str | None, as_json: bool) -> None:  # noqa: FBT001 - a flag of the 
     )
     if any(each["name"] not in declared for each in found):
         click.echo("* not declared by this app", err=True)
+    if any(each["paused"] for each in found):
+        click.echo("! paused: `jobkit pauses` says by whom and why", err=True)
+
+
+def _name(name: str, declared: Container[str], paused: Container[str]) -> Cell:
+    marks = ("" if name in declared else "*") + ("!" if name in paused else "")
+    return Cell(name + marks, colour="yellow" if name in paused else None)

@@ -152,6 +152,14 @@ def pack_extra(
     return json.dumps(packed, separators=(",", ":")).encode()
 
 
+def with_name(extra: bytes, data: bytes, name: str) -> bytes:
+    """The packed field of a job with this `data`; it says the name too where the data is compressed.
+
+    Scripts look for the name in the data, and cannot read that.
+    """
+    return extra if data.startswith(b"[") else b'%b,"n":"%b"}' % (extra[:-1], name.encode())
+
+
 def unpack_extra(extra: bytes) -> Extra | None:
     """The packed field; None where there is none (a vanilla job). Raises CorruptJob for one that cannot be read."""
     if not extra:

@@ -35,7 +35,7 @@ _BLOCK = (
     "scheduler-lock:{q}",
     "jk:rules:{q}",
 )
-_HEAD = ("jk:clock", "queues", "suspended", "jk:grace")
+_HEAD = ("jk:clock", "queues", "suspended", "jk:grace", "jk:pauses")
 _KEPT = 10_000
 """Queues whose keys are kept made; a plain client may name any."""
 
@@ -142,6 +142,16 @@ class Keys:
     def specs(self) -> str:
         """Hash queue -> JSON of the rules a sweep needs, so that any process can sweep any queue."""
         return self._of("jk:specs")
+
+    @property
+    def pauses(self) -> str:
+        """What is paused, JSON."""
+        return self._of("jk:pauses")
+
+    @property
+    def clock(self) -> str:
+        """The latest time that a script saw, in ms."""
+        return self._of("jk:clock")
 
     @property
     def sweep(self) -> str:

@@ -53,6 +53,7 @@ _READ: Final = (
     "retries_left",
     "jk_gave",
     "jk_lane",
+    "jk_held",
 )
 
 
@@ -235,8 +236,7 @@ def job_fields(job_id: str, hash_: Mapping[str, bytes | None], due: bytes | None
     return JobFields(
         id=job_id,
         queue=text("origin") or "",
-        # RQ's word for a job that waits in a lane; to whoever asks it is queued.
-        state="queued" if hash_.get("jk_lane") and text("status") == "deferred" else text("status") or "",
+        state=_state(text("status") or "", hash_),
         name=name,
         data=data,
         failed=number("jk_failed"),
@@ -256,6 +256,12 @@ def job_fields(job_id: str, hash_: Mapping[str, bytes | None], due: bytes | None
         timeout=_timeout(hash_),
         gave=hash_.get("jk_gave") is not None,
     )
+
+
+def _state(status: str, hash_: Mapping[str, bytes | None]) -> str:
+    """Deferred is RQ's word for a job that waits in a lane, or that a pause holds; to whoever asks it is queued."""
+    waits = status == "deferred" and (hash_.get("jk_lane") or hash_.get("jk_held"))
+    return "queued" if waits else status
 
 
 def _vanilla_attempts(hash_: Mapping[str, bytes | None]) -> int:

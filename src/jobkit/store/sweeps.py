@@ -1,4 +1,4 @@
-"""What any jobkit process does for every queue, served here or not: promote, rescue, trim.
+"""What any jobkit process does for every queue, served here or not: promote, rescue, trim, end pauses.
 
 The rules of each queue lie in one hash, so that a queue dropped from the code, or served by other hosts, is still
 swept. Any number of sweeps may run at once: each step is one atomic script.
@@ -14,6 +14,7 @@ import attrs
 from jobkit.store.codec import pack_error
 from jobkit.store.connection import Operation, Store
 from jobkit.store.operations import blocks, bookkeep
+from jobkit.store.pauses import resume
 from jobkit.store.records import QueueRules
 from jobkit.store.rq_jobs import give_slots_on
 from jobkit.store.scripting import script
@@ -96,7 +97,7 @@ class Sweeps:
         return rules, tuple(unreadable)
 
     def sweep(self, *, unless_within: float = 0.0) -> SweepReport:
-        """Promote what fell due, rescue what lost its worker, trim what retention no longer keeps.
+        """Promote what fell due, rescue what lost its worker, trim what retention no longer keeps, end pauses.
 
         Nothing where somebody has begun one within the last `unless_within` seconds: of fifty workers one is enough.
         Bounded: at most 200 jobs a queue and kind. Raises StoreUnavailable.
@@ -114,7 +115,8 @@ class Sweeps:
         report = SweepReport(unreadable=unreadable)
         for queue in [*rules, *unreadable]:
             report = self._sweep_queue(queue, rules.get(queue), report)
-        if self.unblock()[1]:
+        again = self.unblock()[1]
+        if self.store.run(resume(keys, ())).more or again:
             report = attrs.evolve(report, more=True)
         if self.store.run(Operation(None, (), ("EXISTS", keys.rate_limits), int)):
             give_slots_on(self.store)

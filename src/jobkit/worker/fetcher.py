@@ -75,7 +75,8 @@ class Fetcher(Part):
                 self._slots.settle(self._dispatch.hand_out(batch.claimed, asked=asked))
                 self._dispatch.look()
                 # A bell that rings for nothing (another worker was quicker, the queue is suspended) must not spin.
-                quick = not batch.claimed and not self._nudged and time.monotonic() - asked < QUICK
+                # One that stopped at its bound among jobs that a pause holds (a wait of 0) has work left to do.
+                quick = not batch.claimed and wait != 0.0 and not self._nudged and time.monotonic() - asked < QUICK
                 empty, self._nudged = (empty + 1 if quick else 0), False
                 if empty > 3:  # noqa: PLR2004
                     self._stopping.wait(min(QUICK, 0.01 * 2 ** (empty - 3)))

@@ -11,7 +11,7 @@
 -- invariant a finish needs hash, token, lease member and a status that is not canceled or stopped; a repeated one
 --       (jk_done) answers as the first did; follow-ups and finish are one step; a job of jobkit's own that gave nothing
 --       back at its first attempt, and that nobody waits for (jk_tell), leaves no entry in its result stream
---@include keys limits rules lanes dedupe write own result trim terms release promote row flow claim replay
+--@include keys limits rules lanes dedupe write own result trim terms release promote row pauses flow claim replay
 local ENDED = {canceled = true, stopped = true, finished = true}
 local reply_key = KEYS[#KEYS]
 local kept = replayed(ARGV[3])

@@ -8,7 +8,7 @@
 --@include keys limits own result trim
 local base, id = block(1), ARGV[2]
 local key = job_key(id)
-local h = call('HMGET', key, 'status', 'jk_token', 'worker_name', 'jk_exec', 'data', 'jk_lane')
+local h = call('HMGET', key, 'status', 'jk_token', 'worker_name', 'jk_exec', 'data', 'jk_lane', 'jk_held')
 if not h[1] and not h[5] then return 'missing' end
 if h[1] == 'finished' or h[1] == 'failed' or h[1] == 'stopped' or h[1] == 'canceled' then return 'ended' end
 call('ZREM', KEYS[base + Q.SCHEDULED], id)
@@ -18,9 +18,10 @@ if h[6] then
   local _, lane = lane_of(h[6])
   call('ZREM', lane_key(queue_name(base), lane), id)
 end
+if h[7] then call('ZREM', P .. ':jk:held:' .. h[7] .. ':' .. queue_name(base), id) end
 if h[2] then release(base, id, h[2], h[4], h[3]) end
 call('HSET', key, 'status', 'canceled', 'ended_at', ISO, 'jk_dead', '1', 'jk_reason', ARGV[3])
-call('HDEL', key, 'jk_token', 'jk_exec', 'jk_parked')
+call('HDEL', key, 'jk_token', 'jk_exec', 'jk_parked', 'jk_held')
 call('PERSIST', key)
 call('ZADD', KEYS[base + Q.CANCELED], FAR, id)
 call('ZADD', KEYS[base + Q.GONE], NOW, id)

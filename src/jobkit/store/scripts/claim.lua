@@ -5,11 +5,12 @@
 --       then, where the caller looks for parked jobs, its release
 -- reply {jobs, lost (none), wait_ms}; a job is {queue block, n, id, data, extra, timeout} and, unless this is its first
 --       claim by jobkit, {.., failed, epoch, rescues, parked_ms, terms of a plain client's job or ''}; its token is the
---       call's name, '-' and n; wait_ms is the time to the next due job, -1 where none is known
+--       call's name, '-' and n; wait_ms is the time to the next due job, -1 where none is known, 0 where it stopped at
+--       its bound among jobs that a pause holds
 -- bound want + 64 visits and 200 promotions a queue; with a release, as many visits of parked jobs, in 100 sets at most
 -- invariant the reply is kept before it is sent: a lost one is given again for the same call; a release is given no
 --       parked job that it has parked itself
---@include keys limits rules lanes dedupe write own promote row flow claim parked replay
+--@include keys limits rules lanes dedupe write own promote row pauses flow claim parked replay
 local reply_key = KEYS[#KEYS]
 local kept = replayed(ARGV[3])
 if kept then return kept end
@@ -18,13 +19,15 @@ local release_name = ARGV[6 + 2 * pairs_n]
 
 local function start_parked(base, index, want)
   local got, visits, leases, wips = 0, want + 64, {}, {}
-  local lease_end = string.format('%.0f', NOW + tonumber(ARGV[4]))
   local queue = queue_name(base)
+  if stands and stands(queue) then return 0 end
+  local parts = paused_parts and paused_parts(queue)
+  local lease_end = string.format('%.0f', NOW + tonumber(ARGV[4]))
   local rules = rules_of(queue) or NO_RULES
   want = admitted(queue, rules, want)
   for _, releases in ipairs(call('ZRANGEBYSCORE', offers_key(base), NOW_TEXT, '+inf', 'LIMIT', 0, 100)) do
     -- A service that asked for a pause is left alone by these, too.
-    local more = not among(release_name, releases) and call('EXISTS', until_key(queue_name(base))) == 0
+    local more = not among(release_name, releases) and call('EXISTS', until_key(queue)) == 0
     while more and got < want and visits > 0 do
       local found = call('ZPOPMIN', offered_key(base, releases), math.min(want - got, visits))
       if #found == 0 then
@@ -42,7 +45,7 @@ local function start_parked(base, index, want)
           local _, pieces = pieces_of(lane or '')
           if barred(queue, pieces, rules) then
             move_into_lane(base, id, h[9])
-          else
+          elseif not (parts and hold(base, queue, parts, id, h)) then
             got = got + 1
             begin(base, index, id, h, ARGV[2], lease_end, ARGV[3], out, leases, wips)
             take_limits(queue, lane, pieces, rules, member(id, ARGV[3] .. '-' .. #out))

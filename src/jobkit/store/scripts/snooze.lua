@@ -17,7 +17,7 @@ call('HDEL', key, 'jk_token', 'jk_exec')
 call('HSET', key, 'status', ARGV[9] == '1' and 'queued' or 'scheduled', 'jk_done', token, 'jk_reason', ARGV[6])
 if ARGV[9] == '1' then
   local field = call('HGET', key, 'jk_lane')
-  hold(base, field, tonumber(ARGV[5]))
+  shut_for(base, field, tonumber(ARGV[5]))
   if field then move_into_lane(base, id, field) else call('LPUSH', KEYS[base + Q.LIST], id) end
 else
   call('ZADD', KEYS[base + Q.SCHEDULED], (NOW + tonumber(ARGV[5])) / 1000, id)

@@ -5,12 +5,12 @@
 -- bound constant
 -- invariant a missing stamp is no outage: nothing was ever swept here
 --@include keys
-call('PERSIST', KEYS[5])  -- a no-op that a full server lets through, with all behind it: sweeping frees memory
-local last = tonumber(call('GET', KEYS[5]) or 0)
+call('PERSIST', KEYS[6])  -- a no-op that a full server lets through, with all behind it: sweeping frees memory
+local last = tonumber(call('GET', KEYS[6]) or 0)
 if NOW - last < tonumber(ARGV[4]) then return 0 end
 if last > 0 and NOW - last > tonumber(ARGV[2]) then
   call('SET', GRACE, string.format('%.0f', NOW + tonumber(ARGV[3])), 'PX', ARGV[3])
 end
-call('SET', KEYS[5], string.format('%.0f', NOW))
+call('SET', KEYS[6], string.format('%.0f', NOW))
 keep_clock()
 return 1

@@ -1,5 +1,5 @@
 -- Starting jobs of one queue. Checks: the hash exists, its status is queued, no live token holds it; otherwise the id
--- is a stale hint and is dropped. Bound: `want` plus 64 visits.
+-- is a stale hint and is dropped. Bound: `want` plus 64 visits, those of jobs that a pause holds among them.
 -- Invariant: a started job has jk_token in its hash and its member in the lease zset, both written here.
 local PROMOTE_BOUND = 200
 local function start(base, id, h, token, worker)
@@ -57,8 +57,13 @@ local function claim(base, queue, want, worker, lease, token_base, out)
   promote(base, PROMOTE_BOUND)
   local list, visits, got, leases, wips = KEYS[base + Q.LIST], want + 64, 0, {}, {}
   local name, asked = queue_name(base), want
+  if stands then
+    local paused, opens = stands(name)
+    if paused then return 0, false, opens end
+  end
   local rules = rules_of(name)
   if rules then want = admitted(name, rules, want) end
+  local parts = paused_parts and paused_parts(name)
   while got < want and visits > 0 do
     local ids = call('LPOP', list, math.min(want - got, visits))
     if not ids or #ids == 0 then break end
@@ -73,7 +78,7 @@ local function claim(base, queue, want, worker, lease, token_base, out)
       if claimable and not (h[5] and call('ZSCORE', KEYS[base + Q.LEASE], member(id, h[5]))) then
         if h[9] then
           move_into_lane(base, id, h[9])
-        else
+        elseif not (parts and hold(base, name, parts, id, h)) then
           got = got + 1
           begin(base, queue, id, h, worker, lease_end, token_base, out, leases, wips)
         end
@@ -84,7 +89,7 @@ local function claim(base, queue, want, worker, lease, token_base, out)
     got = got + from_lanes(base, want - got, rules or NO_RULES, function(id, h)
       begin(base, queue, id, h, worker, lease_end, token_base, out, leases, wips)
       return token_base .. '-' .. #out
-    end)
+    end, parts and function(id, h) return hold(base, name, parts, id, h) end)
   end
   keep_leases(base, leases, wips)
   if rules then note_started(name, rules, got) end
@@ -93,6 +98,7 @@ local function claim(base, queue, want, worker, lease, token_base, out)
   -- Who was given less learns when there will be more. Where nobody was, somebody has to ask; unless an end will ring.
   if shut and (got < asked or shut < 0) then more = false end
   if more then ring(base) end
+  if parts and more and got < want then return got, more, 0 end  -- it stopped at its bound, among jobs that it held
   return got, more, shut or got < asked and permit_in(name) or -1
 end
 

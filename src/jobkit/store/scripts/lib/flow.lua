@@ -73,8 +73,9 @@ local function wake_lanes(queue)
   end
 end
 
--- Starts up to `want` jobs, fair key by fair key; `start_job(id, h)` begins one and answers its token.
-local function from_lanes(base, want, rules, start_job)
+-- Starts up to `want` jobs, fair key by fair key; `start_job(id, h)` begins one and answers its token. `hold_job(id, h)`,
+-- where there is one, says whether a pause holds the job instead.
+local function from_lanes(base, want, rules, start_job, hold_job)
   local queue = queue_name(base)
   local ring = ring_key(queue)
   if call('EXISTS', ring, wake_key(queue)) == 0 then return 0 end
@@ -113,7 +114,8 @@ local function from_lanes(base, want, rules, start_job)
         local h = id and fields(id)
         -- A job that was deleted and written again may wait in another lane.
         if h and not h.err and h[1] == 'deferred' and h[9] and select(2, lane_of(h[9])) == lane
-            and not (h[5] and call('ZSCORE', KEYS[base + Q.LEASE], member(id, h[5]))) then
+            and not (h[5] and call('ZSCORE', KEYS[base + Q.LEASE], member(id, h[5])))
+            and not (hold_job and hold_job(id, h)) then
           call('ZREM', KEYS[base + Q.DEFERRED], id)
           take_limits(queue, lane, pieces, rules, member(id, start_job(id, h)))
           pass_on(queue, pieces, rules, true)

@@ -1,11 +1,11 @@
 -- The keyspace every script shares. Queue-level keys are passed in; a job's own keys are built from the prefix,
 -- because a claim learns the ids only while it runs.
---   KEYS[1..4]  clock, queues, suspended, grace
---   KEYS[5..]   one block of 14 keys a queue, in the order of Q below (the loader puts its numbers in place)
+--   KEYS[1..5]  clock, queues, suspended, grace, pauses
+--   KEYS[6..]   one block of 14 keys a queue, in the order of Q below (the loader puts its numbers in place)
 --   ARGV[1]     key prefix, without the colon
 local call, P = redis.call, ARGV[1]
-local CLOCK, QUEUES, SUSPENDED, GRACE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local HEAD, BLOCK = 4, 14
+local CLOCK, QUEUES, SUSPENDED, GRACE, PAUSES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local HEAD, BLOCK = 5, 14
 local Q = {LIST = 1, WIP = 2, LEASE = 3, BELL = 4, SCHEDULED = 5, FINISHED = 6, FAILED = 7, CANCELED = 8,
            DEFERRED = 9, DEAD = 10, GONE = 11, FOLLOW = 12, LOCK = 13, RULES = 14}
 local TEN_YEARS = 315360000
@@ -15,8 +15,9 @@ local function block(index) return HEAD + (tonumber(index) - 1) * BLOCK end
 local function queue_name(base) return string.sub(KEYS[base + Q.LIST], #P + 8) end  -- behind 'prefix:queue:'
 local function job_key(id) return P .. ':job:' .. id end
 
--- One look for what most scripts ask: the clock, whether RQ's tools suspended the workers, and a caller's last reply.
-local SEEN = call('MGET', CLOCK, SUSPENDED, KEYS[#KEYS])
+-- One look for what most scripts ask: the clock, whether RQ's tools suspended the workers, a caller's last reply, and what
+-- is paused.
+local SEEN = call('MGET', CLOCK, SUSPENDED, KEYS[#KEYS], PAUSES)
 
 -- Server time in ms that never runs backwards, whatever the host's clock does. `keep_clock` stores it; it writes, so
 -- it is called after the first real write of a script (a write that a full server may refuse must not come first).

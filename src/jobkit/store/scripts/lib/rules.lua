@@ -73,7 +73,7 @@ end
 
 -- Lets nothing begin for so many ms under the rate limits by key of a job (`field` is its jk_lane) that are in force, or,
 -- where there are none, in its queue. A longer hold stays.
-local function hold(base, field, ms)
+local function shut_for(base, field, ms)
   local queue, limits = queue_name(base), {}
   local rules = rules_of(queue) or NO_RULES
   local _, pieces = pieces_of(field and string.match(field, US .. '(.*)$') or '')
