@@ -28,7 +28,7 @@ class Point:
 
 # A job is claimed three times, for it fails once and puts itself off once.
 POINTS = [
-    Point("enqueue"),
+    Point("push"),
     Point("claim"),
     Point("hgetall"),  # the steps of earlier attempts
     Point("save_step"),
@@ -50,6 +50,15 @@ EXEMPT = {
     "cancel": "an operator's; the caller hears of a lost reply and may ask again",
     "retry": "as cancel",
     "read": "changes nothing",
+    "enqueue": "as push, which is a point; with an attempt's token, or for jobs under flow control",
+    "set_rules": "a worker's start, said again at the next",
+    "unblock": "a sweep's, as promote",
+    "pause": "an operator's, as cancel",
+    "resume": "an operator's, and a sweep's",
+    "lock": "may be repeated with its token",
+    "relock": "as lock, and again at the next renewal",
+    "unlock": "as lock; one that is lost runs out with its lease",
+    "permit": "may be repeated: at worst a permit is counted that nobody uses",
     "peek": "rings a bell, and again at the next look",
     "promote": "a sweep's: atomic, names no job, and the next sweep does what this one did not; claims promote too",
     "rescue": "a sweep's, as promote",

@@ -86,8 +86,11 @@ def enqueue(
         raise ValueError(f"enqueue: expected 1 to {ENQUEUE_AT_MOST} jobs a call, got {len(jobs)}")
     queues = [job.queue for job in jobs] + ([fence[0]] if fence else [])
     names, place = blocks(keys, queues)
+    plain = fence is None and not any(job.flow for job in jobs)
     guard: tuple[Any, ...] = (place[fence[0]], fence[1], fence[2]) if fence else ("", "", "")
-    args: list[Any] = [keys.prefix, len(jobs), *guard]
+    args: list[Any] = [keys.prefix, len(jobs)]
+    if not plain:
+        args += guard
     for job in jobs:
         args += record(job, place[job.queue])
 
@@ -96,7 +99,7 @@ def enqueue(
             raise LostClaim(f"job {guard[1]} lost its claim: what it enqueues is not taken")
         return [each.decode() if isinstance(each, bytes) else bool(each) for each in reply]
 
-    return Operation(script("enqueue"), names, args, parse)
+    return Operation(script("push" if plain else "enqueue"), names, args, parse)
 
 
 def standing_ids(jobs: Sequence[NewJob], answers: Sequence[bool | str]) -> list[str]:

@@ -27,6 +27,7 @@ NAMES = (
     "permit",
     "progress",
     "promote",
+    "push",
     "put_back",
     "read",
     "relock",
