@@ -57,13 +57,13 @@ def retry_after(response: Answered, default: Seconds = UNSAID) -> float:
 
 
 def pause(value: RetryAfter) -> float:
-    """Seconds to leave a service alone, at most a day, and for a response a second at least.
+    """Seconds to leave a service alone: a second at least, or the job would be back at once, and at most a day.
 
     Raises DeclarationError for what does not say it.
     """
     if not isinstance(value, int | float | timedelta) and isinstance(value, Answered):
         return max(SHORTEST_PAUSE, retry_after(value))
-    return min(seconds(value, "rate_limited(retry_after=)"), LONGEST_PAUSE)
+    return min(max(SHORTEST_PAUSE, seconds(value, "rate_limited(retry_after=)")), LONGEST_PAUSE)
 
 
 def _said(text: str) -> float | None:

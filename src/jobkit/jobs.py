@@ -261,7 +261,7 @@ class Job(Generic[P_co]):
         no such limit, any job of the queue. This one comes back to its place and no attempt is used. What runs goes on.
 
         Args:
-            retry_after: seconds (or timedelta), or the service's response, whose header Retry-After is read: a second
+            retry_after: seconds (or timedelta), or the service's response, whose header Retry-After is read; a second
                 at least, and 60 without one. A day at most.
             reason: kept on the job.
 

@@ -8,10 +8,10 @@
 --@include keys limits own
 local base, id = block(1), ARGV[2]
 local key = job_key(id)
-local h = call('HMGET', key, 'status', 'jk_token', 'jk_exec', 'worker_name', 'jk_retries', 'jk_lane')
+local h = call('HMGET', key, 'status', 'jk_token', 'jk_exec', 'worker_name', 'jk_retries', 'jk_lane', 'jk_held')
 local status = h[1]
 if not status then return 'missing' end
-if status == 'queued' or status == 'deferred' and h[6] then return 'waiting' end
+if status == 'queued' or status == 'deferred' and (h[6] or h[7]) then return 'waiting' end
 if status ~= 'failed' and status ~= 'stopped' and status ~= 'canceled' and status ~= 'scheduled' then return status end
 if h[2] then release(base, id, h[2], h[3], h[4]) end  -- RQ's tools canceled it while it ran: that attempt is over
 for _, zset in ipairs({Q.FAILED, Q.CANCELED, Q.SCHEDULED, Q.DEAD, Q.GONE}) do call('ZREM', KEYS[base + zset], id) end

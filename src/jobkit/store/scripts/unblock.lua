@@ -20,7 +20,8 @@ for _, limit in ipairs(call('SRANDMEMBER', BLOCKING, tonumber(ARGV[2]))) do
     local queue = string.match(waiter, '^(.-)' .. US)
     local piece = string.sub(limit, 1, 6) == 'mutex=' and limit or string.sub(limit, #queue + 2)
     known[queue] = known[queue] or rules_of(queue) or NO_RULES
-    back = back + unblock(limit, math.min(16, room(limit, rule_of(piece, known[queue]))))
+    -- More than there is room for: some may be of queues that nobody serves. Those woken in vain wait again.
+    back = back + unblock(limit, room(limit, rule_of(piece, known[queue])) > 0 and 16 or 0)
   end
 end
 local changed = call('HGETALL', RECHECK)

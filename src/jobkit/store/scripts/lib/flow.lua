@@ -124,8 +124,13 @@ local function from_lanes(base, want, rules, start_job, hold_job)
             call('ZINCRBY', ring, 1 / ((rules.weights or {})[fair] or 1), fair)
             serve(first[2])
           end
-        elseif #head == 0 then
-          pass_on(queue, pieces, rules)
+        else
+          if h and h.err then  -- no hash: the list's way brings it to the dead letters
+            call('ZREM', KEYS[base + Q.DEFERRED], id)
+            call('RPUSH', KEYS[base + Q.LIST], id)
+            ring_name(queue)
+          end
+          if #head == 0 then pass_on(queue, pieces, rules) end
         end
       end
     end

@@ -23,6 +23,12 @@ end
 
 -- A job of the queue's list that belongs into a lane.
 local function move_into_lane(base, id, field)
+  local score, lane = lane_of(field)
+  if not (score and lane) then  -- somebody else wrote it
+    call('HDEL', job_key(id), 'jk_lane')
+    call('RPUSH', KEYS[base + Q.LIST], id)
+    return
+  end
   call('HSET', job_key(id), 'status', 'deferred')
-  into_lane(base, id, lane_of(field))
+  into_lane(base, id, score, lane)
 end

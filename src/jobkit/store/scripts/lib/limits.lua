@@ -76,7 +76,22 @@ local function show_lane(queue, lane)
   return true
 end
 
--- Brings back up to `many` lanes that wait for a limit. One that has lost its jobs takes nobody's place.
+-- Whether a queue begins nothing for now: it is paused whole, or a service asked for that. The pauses are read once.
+local idle_queues
+local function is_idle(queue)
+  if call('EXISTS', until_key(queue)) == 1 then return true end
+  if not idle_queues then
+    idle_queues = {}
+    local ok, list = pcall(cjson.decode, SEEN[4] or '[]')
+    for _, pause in ipairs(ok and type(list) == 'table' and list or {}) do
+      if pause.q and not pause.n and not pause.t and (not pause.u or pause.u > NOW) then idle_queues[pause.q] = true end
+    end
+  end
+  return idle_queues[queue] or false
+end
+
+-- Brings back up to `many` lanes that wait for a limit. One that has lost its jobs takes nobody's place, and neither does
+-- one of a queue that begins nothing: a mutex is for all queues.
 local function unblock(limit, many)
   local shown, visits = 0, many + 16
   while shown < many and visits > 0 do
@@ -85,7 +100,7 @@ local function unblock(limit, many)
     if not waiter then break end
     local queue, lane = string.match(waiter, '^(.-)' .. US .. '(.*)$')
     call('HDEL', blocked_by_key(queue), lane)
-    if show_lane(queue, lane) then shown = shown + 1 end
+    if show_lane(queue, lane) and not is_idle(queue) then shown = shown + 1 end
   end
   return shown
 end

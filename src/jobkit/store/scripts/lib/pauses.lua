@@ -9,7 +9,9 @@
 local stands, paused_parts, hold
 if SEEN[4] then
   local in_force, places = {}, {}
-  for _, pause in ipairs(cjson.decode(SEEN[4])) do
+  -- What cannot be read pauses nothing: no text stops all queues.
+  local ok, list = pcall(cjson.decode, SEEN[4])
+  for _, pause in ipairs(ok and type(list) == 'table' and list or {}) do
     if not pause.u or pause.u > NOW then in_force[#in_force + 1] = pause end
   end
 
