@@ -80,7 +80,7 @@ class ClaimChannel:
         self._lease_ms = round(lease * 1000)
         self._release = release
         self._next_look = 0.0 if release else math.inf
-        self._more_parked = self._idle = False
+        self._more_parked = self._idle = self._looked = False
         self._reply = store.keys.reply(self._caller)
         self._bell = store.keys.bell(f"worker:{self._caller}")
         self._sequence = itertools.count(1)
@@ -103,7 +103,7 @@ class ClaimChannel:
         first, now = None, time.monotonic()
         late = now >= self._next_look
         look = self._more_parked or self._idle or late
-        if self._more_parked or (late and not self._idle):
+        if self._more_parked or (late and not self._looked):  # what waits first would look too late
             block = 0.0
         elif not look:
             block = min(block, self._next_look - now)
@@ -112,6 +112,7 @@ class ClaimChannel:
             first = ("BLPOP", self._bell, *wanted, max(block, _BLOCK_AT_LEAST))
         call = self._claim_call(wants, *([self._release] if look else ()))
         self._more_parked = self._idle = False
+        self._looked = look
         batch = self._call(call, first)
         self._idle = self._release != "" and not batch.claimed
         if look:

@@ -364,4 +364,6 @@ _NO_CLUSTER = (
 
 
 def _what(operation: Operation[Any]) -> str:
-    return operation.script.name if operation.script is not None else str(operation.args[0]).lower()
+    if operation.script is None:
+        return str(operation.args[0]).lower()
+    return "enqueue" if operation.script.name == "push" else operation.script.name  # to its caller they are one
