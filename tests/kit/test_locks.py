@@ -114,7 +114,7 @@ def test_a_lock_on_an_event_loop(kit: JobKit) -> None:
                 async with kit.alock("sync", wait=0):
                     pass
             waiting = asyncio.create_task(enter())
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # so that it has begun to wait
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting

@@ -74,7 +74,19 @@ class Line:
 
     def left(self) -> set[str]:
         """Keys of lanes and limits that are there, less those that expire and those of a queue for ever."""
-        kinds = ("lane", "lanes", "ring", "run", "held", "blocked", "blocked_by", "blocking", "wake", "recheck")
+        kinds = (
+            "lane",
+            "lanes",
+            "ring",
+            "run",
+            "places",
+            "held",
+            "blocked",
+            "blocked_by",
+            "blocking",
+            "wake",
+            "recheck",
+        )
         return {key for key in self.world.all_keys() if key.split(":")[2:3] and key.split(":")[2] in kinds}
 
     def check(self, queues: Sequence[str] = ("a", "b")) -> None:

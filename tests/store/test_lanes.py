@@ -389,3 +389,25 @@ def test_a_suspect_put_off_keeps_its_lane(line: Line) -> None:
     line.world.pass_time(1)
     assert line.claim() == []
     assert line.finish(other, want={"a": 1}) == ["j"]
+
+
+def test_a_job_in_a_lane_that_is_no_hash_any_more(line: Line) -> None:
+    """A job whose key holds something else when its turn comes goes the way to the dead letters, and blocks nobody."""
+    line.put("broken", "mutex=m")
+    line.put("next", "mutex=m")
+    line.world.redis.set("rq:job:broken", "bytes")
+    (following,) = line.claims()
+    assert following.id == "next"
+    assert line.rung()
+    (corrupt,) = line.claims()
+    assert (corrupt.id, corrupt.data) == ("broken", b"")
+    assert line.world.fail(corrupt, None)
+    line.finish(following)
+    assert line.left() == set()
+
+
+def test_a_lane_that_somebody_else_wrote(line: Line) -> None:
+    """A job whose lane cannot be read runs without one."""
+    line.world.enqueue("j")
+    line.world.redis.hset("rq:job:j", "jk_lane", "nonsense")
+    assert line.claim() == ["j"]

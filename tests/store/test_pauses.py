@@ -6,14 +6,14 @@ from typing import Any
 import attrs
 import pytest
 
-from jobkit.store import pauses
+from jobkit.store import operations, pauses
 from jobkit.store.codec import pack_data, pack_extra, with_name
 from jobkit.store.operations import read
 from jobkit.store.peeking import Peeking
 from jobkit.store.records import NewJob
 from tests.store.test_full_server import full
 from tests.store.test_parking import look, parked
-from tests.store.world import World
+from tests.store.world import World, done_with
 
 
 def job(
@@ -338,3 +338,38 @@ def test_a_handle_sees_one_moment(world: World) -> None:
     found = world.store.run(read(world.store.keys, "j"))
     assert found is not None
     assert (found[0].state, found[0].reason) == ("queued", "paused")
+
+
+@pytest.mark.parametrize("text", ["no JSON", "7", "{"])
+def test_pauses_that_cannot_be_read_pause_nothing(world: World, text: str) -> None:
+    """Whatever somebody else wrote in the place of the pauses, jobs run and end."""
+    world.redis.set("rq:jk:pauses", text)
+    world.enqueue("j")
+    claimed = world.claim_one()
+    assert world.finish(claimed).lost == []
+
+
+def test_a_mutex_is_not_kept_for_a_paused_queue(world: World) -> None:
+    """A mutex that comes free passes the lanes of a queue that is paused whole; theirs run once it is resumed."""
+    world.enqueue(job(world, "holder", queue="b", lane="\x1fmutex=m"))
+    (holder,) = world.claim(queue="b")
+    world.enqueue(job(world, "paused", lane="\x1fmutex=m"))
+    assert world.claim() == []
+    world.enqueue(job(world, "next", queue="b", lane="\x1fmutex=m"))
+    assert world.claim(queue="b") == []
+    pause(world, q="a")
+    world.channel.advance([done_with(holder)], {})
+    (following,) = world.claim(queue="b")
+    assert following.id == "next"
+    resume(world, "p1")
+    assert world.claim() == []
+    world.channel.advance([done_with(following)], {})
+    assert ids(world.claim()) == ["paused"]
+
+
+def test_a_held_job_that_is_retried_waits(world: World) -> None:
+    """Who retries a job that a pause holds is told that it waits, as its status says."""
+    pause(world, t=["tenant", "t_1"])
+    world.enqueue(job(world, "j"))
+    assert claim_all(world) == []
+    assert world.store.run(operations.retry(world.store.keys, "j", "a")) == "waiting"

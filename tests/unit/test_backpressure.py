@@ -75,6 +75,8 @@ def test_a_job_says_that_it_was_rate_limited() -> None:
     result = job.rate_limited(retry_after=httpx.Response(429, headers={"Retry-After": "30"}), reason="busy")
     assert (result.outcome, result.seconds, result.reason, result.parks) == ("snoozed", 30, "busy", True)
     assert job.rate_limited(retry_after=timedelta(minutes=2)).seconds == 120
+    assert job.rate_limited(retry_after=0).seconds == 1
+    assert job.rate_limited(retry_after=timedelta(seconds=0.2)).seconds == 1
     assert job.rate_limited(retry_after=10**6).seconds == LONGEST_PAUSE
     assert job.rate_limited().seconds == 60
 

@@ -119,7 +119,7 @@ def make_bench(url: str, lines: Lines, specs: list[QueueSpec]) -> Bench:
 def both_loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a test on each of the event loops that an application may have."""
     if request.param == "uvloop":
-        pytest.importorskip("uvloop")
+        pytest.importorskip("uvloop", reason="uvloop is not installed (pip install jobkit[fast]); ./dev installs it")
     monkeypatch.setenv("JOBKIT_EVENT_LOOP", request.param)
 
 
